@@ -1,0 +1,1 @@
+"""The config groups of memcap, as package data: installed as ``memcap.conf``."""

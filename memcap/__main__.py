@@ -1,0 +1,22 @@
+"""python -m memcap: what can be run."""
+
+from __future__ import annotations
+
+import sys
+
+COMMANDS = {
+    "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
+}
+
+
+def main() -> int:
+    """Lists the commands."""
+    print("memcap measures how many bits a neural network can memorize.\n")
+    for name, meaning in COMMANDS.items():
+        print(f"  python -m {name:<14} {meaning}")
+    print("\nTry: python -m memcap.train -m model.width=8,16,32")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

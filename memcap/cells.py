@@ -1,0 +1,95 @@
+"""A sweep from its cells to their outcomes: what is finished is skipped, the rest trains together."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+from memcap.config.cell import Cell
+from memcap.config.identity import study_name
+from memcap.errors import BadInput, Interrupted
+from memcap.machine import check_machine
+
+SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths")
+
+
+@dataclasses.dataclass
+class CellOutcome:
+    """What became of a cell: finished, diverged, skipped (it was finished before), failed or interrupted."""
+
+    cell: Cell
+    status: str = "interrupted"
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def value(self) -> float | None:
+        """What a sweeper maximizes: bits (0 for a diverged run); without bits, minus the loss."""
+        bits = self.summary.get("memory/bits")
+        if bits is not None and math.isfinite(bits):
+            return float(bits)
+        if "memory/bits" in self.summary:
+            return 0.0
+        losses = [v for name, v in self.summary.items() if name.startswith("train/loss") and v is not None]
+        return -float(losses[0]) if losses else None
+
+
+def train_cells(
+    cells: Sequence[Cell], axes: Sequence[str] = (), command: str | None = None
+) -> list[CellOutcome]:
+    """Trains what is not finished and returns an outcome for each cell, in order.
+
+    Raises BadInput before anything is written, and KeyboardInterrupt or Interrupted after a sweep that was
+    stopped has been closed: finished runs stay, the same command goes on from there.
+    """
+    check_shared(cells)
+    check_machine(cells)
+    first = cells[0].config
+    name = first.study or study_name(first, None, list(axes))
+    from memcap.study_run import StudyRun
+
+    with sigterm_as_exception():
+        run = StudyRun(cells, axes=axes, study=name, command=command or command_line())
+        return run.run()
+
+
+def check_shared(cells: Sequence[Cell]) -> None:
+    """Raises BadInput where cells differ in what a sweep can have only one of."""
+    for name in SHARED:
+        values = {repr(getattr(cell.config, name)) for cell in cells}
+        if len(values) > 1:
+            raise BadInput(f"{name} cannot be swept: a sweep has one; got {len(values)} different values")
+
+
+def command_line() -> str:
+    """The line that started this process, as one would type it."""
+    import shlex
+
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    program = f"python -m {spec.name}" if spec is not None else "python " + sys.argv[0]
+    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+
+
+@contextlib.contextmanager
+def sigterm_as_exception() -> Iterator[None]:
+    """While it lasts, SIGTERM ends the work as Ctrl-C does; outside the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,23 @@
+"""What goes wrong on the user's side, as one clear line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(Exception):
+    """Something the user gave cannot be used: one line (two at most) that says where, got, expected, fix.
+
+    Entry points print the message and exit with status 2; nothing was started or written before it.
+    """
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop (SIGTERM); a BaseException, so that no handler of failures swallows it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint ' (did you mean NAME?)' for the closest of the known names, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {matches[0]}?)" if matches else ""

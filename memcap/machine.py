@@ -1,0 +1,71 @@
+"""What a sweep needs of the machine, checked before anything is started or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from memcap.config.cell import Cell
+from memcap.config.memory import check_fits
+from memcap.config.schema import HardwareConfig
+from memcap.errors import BadInput
+
+
+def check_machine(cells: Sequence[Cell]) -> None:
+    """Raises BadInput for a missing device, a folder that cannot be written, or a run that does not fit."""
+    hardware_seen: set[HardwareConfig] = set()
+    for number, cell in enumerate(cells, 1):
+        try:
+            if cell.config.hardware not in hardware_seen:
+                check_device(cell.config.hardware)
+                hardware_seen.add(cell.config.hardware)
+            check_fits(cell.config)
+            check_mps(cell)
+        except BadInput as error:
+            if len(cells) == 1:
+                raise
+            raise BadInput(f'{error} (cell {number}: "{" ".join(cell.overrides)}")') from None
+    check_writable(Path(cells[0].config.paths.outputs))
+
+
+def check_device(hardware: HardwareConfig) -> None:
+    """Raises BadInput where torch cannot use the device."""
+    if hardware.device == "cpu":
+        return
+    import torch
+
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        reason = "this torch is a CPU build" if torch.version.cuda is None else "no NVIDIA GPU is visible"
+        raise BadInput(
+            f"hardware.device must be a device of this machine, got cuda, but {reason}; use hardware=cpu"
+        )
+    if hardware.device == "mps" and not torch.backends.mps.is_available():
+        raise BadInput("hardware.device must be a device of this machine, got mps; use hardware=cpu")
+
+
+def check_mps(cell: Cell) -> None:
+    """Apple's GPUs have no float64, which Lanczos' bookkeeping needs."""
+    config = cell.config
+    if config.hardware.device != "mps":
+        return
+    if config.hardware.dtype == "float64":
+        raise BadInput("hardware.dtype must be float32 on mps, which has no float64; use hardware=cpu")
+    if config.measure.sharpness or config.measure.gradients:
+        raise BadInput(
+            "measure needs float64 on the device, which mps has not; use measure.sharpness=false"
+            " measure.gradients=false"
+        )
+
+
+def check_writable(outputs: Path) -> None:
+    """Raises BadInput unless the folder, or the nearest one above it that exists, can be written to."""
+    existing = outputs.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise BadInput(f"paths.outputs must be a folder, got {outputs}, but {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise BadInput(
+            f"paths.outputs must be a folder that can be written, got {outputs}: {existing} is read-only"
+        )

@@ -1,0 +1,52 @@
+"""Features squeezed through a narrow layer and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcap.config.schema import AutoencoderConfig
+from memcap.models.initialization import initial_matrix
+from memcap.models.model import Activate, Model
+
+
+class Autoencoder(Model):
+    """x' = act(x W Wᵀ + b), W [F, width]: the toy model of superposition (Elhage et al. 2022, arXiv 2209.10652).
+
+    Untied, the decoder is a matrix of its own. The bias starts at zero.
+    """
+
+    config: AutoencoderConfig
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        features, width = self.data.num_inputs, self.config.width
+        shapes: dict[str, tuple[int, ...]] = {"encoder.weight": (features, width)}
+        if not self.config.tied:
+            shapes["decoder.weight"] = (width, features)
+        if self.config.bias:
+            shapes["decoder.bias"] = (features,)
+        return shapes
+
+    def initialize(self, config: AutoencoderConfig, seed: int) -> dict[str, np.ndarray]:
+        features, width = self.data.num_inputs, config.width
+        scheme, scale = config.initialization, config.initialization_scale
+        values = {
+            "encoder.weight": initial_matrix(seed, "encoder", features, width, scheme=scheme, scale=scale)
+        }
+        if not config.tied:
+            values["decoder.weight"] = initial_matrix(
+                seed, "decoder", width, features, scheme=scheme, scale=scale
+            )
+        if config.bias:
+            values["decoder.bias"] = np.zeros(features)
+        return values
+
+    def forward(self, parameters: dict[str, Tensor], inputs_MND: Tensor, activate: Activate) -> Tensor:
+        encoder = parameters["encoder.weight"]
+        decoder = encoder.transpose(1, 2) if self.config.tied else parameters["decoder.weight"]
+        features_MNF = torch.bmm(torch.bmm(inputs_MND, encoder), decoder)
+        if self.config.bias:
+            features_MNF = features_MNF + parameters["decoder.bias"][:, None, :]
+        return activate(features_MNF)

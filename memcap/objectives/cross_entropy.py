@@ -1,0 +1,22 @@
+"""The code length of a label under the predicted distribution."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from memcap.objectives.objective import Objective, Scores
+
+
+class CrossEntropy(Objective):
+    """loss = -log softmax(logits)[label] in nats: what it costs to send the label with the model's help."""
+
+    loss_name = "loss_nats"
+
+    def losses(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Tensor:
+        flat = functional.cross_entropy(outputs_MNV.flatten(0, 1), targets.flatten(), reduction="none")
+        return flat.view(targets.shape)
+
+    def scores(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Scores:
+        loss_MN = self.losses(outputs_MNV, targets, importance_MF)
+        return Scores(loss_MN, loss_MN, outputs_MNV.argmax(-1) == targets)

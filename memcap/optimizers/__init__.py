@@ -1,0 +1,40 @@
+"""Optimizers for populations: every hyperparameter is a value per member, every update is functional.
+
+``OPTIMIZERS`` maps each kind to its optimizer; a new one implements ``Optimizer`` and is entered here.
+"""
+
+from __future__ import annotations
+
+from memcap.config.implementation import implementation
+from memcap.config.run_config import RunConfig
+from memcap.optimizers.adam import Adam
+from memcap.optimizers.clipping import clip_by_norm_
+from memcap.optimizers.optimizer import Optimizer
+from memcap.optimizers.schedule import SCHEDULE_KINDS, learning_rate_factor
+from memcap.optimizers.sgd import Sgd
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Sgd(),
+    "adam": Adam(),
+    "adamw": Adam(decoupled=True),
+}
+
+
+def build_optimizer(config: RunConfig) -> Optimizer:
+    """The optimizer of a population, from the configuration of any of its members."""
+    if config.optimizer._target_ is not None:
+        custom: Optimizer = implementation(config.optimizer)()
+        return custom
+    return OPTIMIZERS[config.optimizer.kind]
+
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULE_KINDS",
+    "Adam",
+    "Optimizer",
+    "Sgd",
+    "build_optimizer",
+    "clip_by_norm_",
+    "learning_rate_factor",
+]

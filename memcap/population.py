@@ -1,0 +1,205 @@
+"""Members of a sweep that train together: stacked parameters, data and per-member values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcap.config.fields import per_member_fields
+from memcap.config.run_config import RunConfig
+from memcap.data import Dataset, Samples, build_dataset
+from memcap.data.order import batch_indices
+from memcap.models import build_activation, build_model
+from memcap.models.model import flatten, unflatten
+from memcap.objectives import Scores, build_objective
+from memcap.optimizers import build_optimizer, learning_rate_factor
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclasses.dataclass
+class Batch:
+    """Samples of every member, padded to the largest N; ``mask_MN`` None where nothing is padded."""
+
+    inputs_MND: Tensor
+    targets: Tensor  # classes [M, N] or features [M, N, F]
+    counts_M: Tensor  # N of each member, in the dtype of the losses
+    mask_MN: Tensor | None
+
+    def keep(self, members: Tensor) -> Batch:
+        mask_MN = None if self.mask_MN is None else self.mask_MN[members]
+        return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
+
+    def full_mask(self) -> Tensor:
+        """A boolean mask [M, N], also where nothing is padded."""
+        if self.mask_MN is not None:
+            return self.mask_MN
+        return torch.ones(self.targets.shape[:2], dtype=torch.bool, device=self.targets.device)
+
+
+class Population:
+    """M runs of one static shape at one step; members may differ in every per-member value.
+
+    Members never touch each other: losses are summed over members, padding is masked, and everything random
+    comes from a member's own streams. Losing members (``keep``) changes nothing for those that stay.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
+        first = configs[0]
+        self.configs = list(configs)
+        self.device = torch.device(first.hardware.device)
+        self.dtype = DTYPES[first.hardware.dtype]
+        self.step = 0
+        self.model = build_model(first)
+        self.objective = build_objective(first)
+        self.optimizer = build_optimizer(first)
+        datasets = [build_dataset(config) for config in configs]
+        self.datasets: list[Dataset] = datasets
+        self.training_set = self._stack([dataset.training() for dataset in datasets])
+        self.evaluation_sets = self._evaluation_sets() if first.measure.evaluation else {}
+        self.importance_MF = self._importance()
+        initial = [flatten(self.model.initialize(config.model, config.seed)) for config in configs]
+        self.parameters_MP = self._tensor(np.stack(initial))
+        self.state = {name: torch.zeros_like(self.parameters_MP) for name in self.optimizer.state_names}
+        self.values = self._optimizer_values()
+        self.activation_values = {
+            name: self._tensor(np.array([getattr(c.activation, name) for c in configs], dtype=float))[
+                :, None, None
+            ]
+            for name in per_member_fields(type(first.activation))
+        }
+        self.activate = build_activation(first, self.activation_values)
+
+    def __len__(self) -> int:
+        return len(self.configs)
+
+    def keep(self, members: Sequence[int]) -> Population:
+        """The population of some of its members, in this order, in the state they have."""
+        index = torch.as_tensor(list(members), dtype=torch.int64)
+        on_device = index.to(self.device)
+        kept = object.__new__(Population)
+        kept.__dict__.update(self.__dict__)
+        kept.configs = [self.configs[i] for i in members]
+        kept.datasets = [self.datasets[i] for i in members]
+        kept.training_set = self.training_set.keep(on_device)
+        kept.evaluation_sets = {name: batch.keep(on_device) for name, batch in self.evaluation_sets.items()}
+        kept.importance_MF = None if self.importance_MF is None else self.importance_MF[on_device]
+        kept.parameters_MP = self.parameters_MP[on_device]
+        kept.state = {name: tensor[on_device] for name, tensor in self.state.items()}
+        kept.values = {name: tensor[index] for name, tensor in self.values.items()}
+        kept.activation_values = {name: v[on_device] for name, v in self.activation_values.items()}
+        kept.activate = build_activation(kept.configs[0], kept.activation_values)
+        return kept
+
+    def outputs(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
+        """Outputs [M, N, V] at these parameters."""
+        named = unflatten(parameters_MP, self.model.shapes)
+        return self.model.forward(named, batch.inputs_MND, self.activate)
+
+    def losses(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of each member [M]; differentiable."""
+        outputs = self.outputs(parameters_MP, batch)
+        loss_MN = self.objective.losses(outputs, batch.targets, self.importance_MF)
+        if batch.mask_MN is not None:
+            loss_MN = loss_MN * batch.mask_MN
+        return loss_MN.sum(1) / batch.counts_M
+
+    @torch.no_grad()
+    def scores(self, batch: Batch) -> Scores:
+        """Scores of each sample at the current parameters; padded places hold copies of real samples."""
+        outputs = self.outputs(self.parameters_MP, batch)
+        return self.objective.scores(outputs, batch.targets, self.importance_MF)
+
+    def learning_rates(self, first_step: int, num_steps: int) -> Tensor:
+        """Learning rate of K steps with the schedule applied, float64 [K, M], on the host."""
+        schedules = [config.schedule for config in self.configs]
+        values = {
+            f"{name}_M": np.array([getattr(s, name) for s in schedules])
+            for name in ("warmup_steps", "floor", "decay_fraction")
+            if hasattr(schedules[0], name)
+        }
+        factor_KM = learning_rate_factor(
+            schedules[0].kind,
+            np.arange(first_step, first_step + num_steps),
+            total_steps=self.configs[0].budget.steps,
+            **values,
+        )
+        return torch.from_numpy(factor_KM) * self.values["learning_rate"]
+
+    def batches(self, first_step: int, num_steps: int) -> list[Batch] | None:
+        """The mini-batch of each of K steps, or None where every step takes the whole training set."""
+        data = self.configs[0].data
+        if data.num_samples is None:
+            steps = range(first_step, first_step + num_steps)
+            return [self._stack([d.fresh(step) for d in self.datasets]) for step in steps]
+        if data.batch_size is None:
+            return None
+        size = data.batch_size
+        indices_MKB = np.stack(
+            [
+                batch_indices(c.seed, first_step, num_steps, int(n), size)
+                for c, n in zip(self.configs, self._sample_counts(), strict=True)
+            ]
+        )
+        indices = torch.from_numpy(indices_MKB).to(self.device)
+        rows_M1 = torch.arange(len(self), device=self.device)[:, None]
+        counts_M = torch.full((len(self),), float(size), dtype=self.dtype, device=self.device)
+        full = self.training_set
+        return [
+            Batch(full.inputs_MND[rows_M1, index_MB], full.targets[rows_M1, index_MB], counts_M, None)
+            for index_MB in indices.unbind(1)
+        ]
+
+    def exposures(self) -> Tensor | None:
+        """How often each sample has been trained on, on average, [M]; None where every batch is fresh."""
+        data = self.configs[0].data
+        if data.num_samples is None:
+            return None
+        counts_M = self.training_set.counts_M.cpu().double()
+        return self.step * (counts_M if data.batch_size is None else data.batch_size) / counts_M
+
+    def member_parameters(self, member: int) -> dict[str, np.ndarray]:
+        """The weights of one member by name, in its dtype, on the host."""
+        named = unflatten(self.parameters_MP[member : member + 1], self.model.shapes)
+        return {name: tensor[0].cpu().numpy().copy() for name, tensor in named.items()}
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        dtype = self.dtype if array.dtype.kind == "f" else torch.int64
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, dtype)
+
+    def _sample_counts(self) -> list[int]:
+        return [int(count) for count in self.training_set.counts_M.tolist()]
+
+    def _stack(self, sets: Sequence[Samples]) -> Batch:
+        counts = np.array([len(samples) for samples in sets])
+        longest = int(counts.max())
+        # Padding repeats real samples: a made-up input could be infinite under some formula, and its gradient
+        # would be NaN behind any mask.
+        rows = [np.arange(longest) % count for count in counts]
+        inputs = np.stack([s.inputs_ND[r] for s, r in zip(sets, rows, strict=True)])
+        targets = np.stack([s.targets_N[r] for s, r in zip(sets, rows, strict=True)])
+        mask_MN = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.device)
+        padded = bool((counts < longest).any())
+        counts_M = self._tensor(counts.astype(np.float64))
+        return Batch(self._tensor(inputs), self._tensor(targets), counts_M, mask_MN if padded else None)
+
+    def _evaluation_sets(self) -> dict[str, Batch]:
+        sets = [dataset.evaluation() for dataset in self.datasets]
+        return {name: self._stack([s[name] for s in sets]) for name in sets[0]}
+
+    def _importance(self) -> Tensor | None:
+        if self.datasets[0].importance_F is None:
+            return None
+        return self._tensor(np.stack([np.asarray(dataset.importance_F) for dataset in self.datasets]))
+
+    def _optimizer_values(self) -> dict[str, Tensor]:
+        """Hyperparameters of each member, float64 [M], on the host; no clipping is a norm of infinity."""
+        values = {}
+        for name in ("learning_rate", "clip_norm", *self.optimizer.hyperparameters):
+            column = [getattr(config.optimizer, name) for config in self.configs]
+            values[name] = torch.tensor([np.inf if v is None else v for v in column], dtype=torch.float64)
+        return values

@@ -1,0 +1,1 @@
+"""What a run leaves behind: its folder (the truth), the study that lists it, its mirror in W&B."""

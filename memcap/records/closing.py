@@ -1,0 +1,70 @@
+"""What stands in the terminal when a sweep has ended: table, errors, where things are, what to type next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from memcap.config.cell import Cell
+from memcap.records.progress import Progress, si
+from memcap.records.study_folder import StudyFolder
+from memcap.records.table import TableRow, print_table
+
+MOST_ERRORS = 5
+
+
+def print_closing(
+    results: Sequence[tuple[Cell, str, dict[str, Any], str | None]],
+    *,
+    study: StudyFolder,
+    progress: Progress,
+    wall_time_s: float,
+    command: str,
+    axes: Sequence[str],
+) -> None:
+    """The table of all runs on stdout, then the study's folder and the next commands."""
+    sys.stderr.flush()
+    rows = [
+        TableRow(
+            overrides=cell.overrides,
+            run_id=cell.run_id,
+            status=status,
+            num_samples=cell.config.data.num_samples,
+            num_parameters=cell.config.num_parameters,
+            summary=summary,
+        )
+        for cell, status, summary, _ in results
+    ]
+    print_table(rows)
+    print()
+    speed = f", {si(progress.rate_per_s())} member-steps/s" if progress.done else ""
+    print(f"{progress.summary()} in {wall_time_s:.1f} s{speed}")
+    errors = [(cell, error) for cell, _, _, error in results if error]
+    for cell, error in errors[:MOST_ERRORS]:
+        print(f"failed: {' '.join(cell.overrides) or cell.run_id}: {error}")
+    if len(errors) > MOST_ERRORS:
+        print(f"... and {len(errors) - MOST_ERRORS} more failures (failure.json in their run folders)")
+    print(f"study:  {study.path}  (index.jsonl: one line per run)")
+    runs = study.path.parent.parent / "runs"
+    example = rows[0].run_id
+    print(f"runs:   {runs / example[:2] / example}" + ("" if len(rows) == 1 else "  ..."))
+    if any(study.path.glob("wandb/offline-run-*")):
+        print(f"W&B:    offline runs in {study.path / 'wandb'}  (wandb leet DIR shows one in the terminal)")
+    for line in suggestions(command, axes, progress):
+        print(f"next:   {line}")
+
+
+def suggestions(command: str, axes: Sequence[str], progress: Progress) -> list[str]:
+    """What one would type next: go on after an interruption, retry, more seeds, a sweep instead of a run."""
+    if progress.counts["interrupted"]:
+        return [f"{command}   # goes on; what is finished is kept"]
+    if progress.counts["failed"]:
+        return [f"{command}   # tries the failed runs again"]
+    if not axes:
+        return [
+            f"{command.replace('memcap.train', 'memcap.train -m', 1)} seed=0,1,2   # how much does the seed matter?"
+        ]
+    if "seed" not in axes:
+        return [f"{command} seed=0,1,2   # an error bar; seed 0 is not trained again"]
+    return [f"{command}   # finds everything finished"]

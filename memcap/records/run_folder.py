@@ -1,0 +1,255 @@
+"""The folder of one run, ``outputs/runs/<first 2 hex>/<run_id>/``: the truth about that run.
+
+=================  =====================================================================================
+``config.yaml``    the configuration of the latest attempt
+``attempt.json``   how often the run was started, while it is not finished; survives ``kill -9``
+``history.jsonl``  one row per measurement
+``<name>.npz``     arrays: ``samples`` (per-sample values), ``weights``, and what a measure wants kept
+``failure.json``   the latest attempt failed, and why
+``result.json``    written last, so that its presence means finished or diverged, with everything there
+``attempt/``       the same files of a forced attempt on a run that is finished already
+=================  =====================================================================================
+
+A forced attempt does not touch the finished record: it works in ``attempt/``. Its ``result.json`` in there
+is the moment at which it becomes the record; from then on readers look into ``attempt/``, while its files
+are linked over the old ones one by one, ``result.json`` last, and ``attempt/`` goes away. So at every instant,
+whatever dies, readers see one attempt whole, never files of two.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from memcap.records import atomic
+
+SCHEMA: Final = 1
+DONE: Final = ("finished", "diverged")
+
+
+class RunFolder:
+    """Reads and writes the record of one run.
+
+    Any method can raise ``OSError`` (a full disk, say): the caller fails this run and goes on with the others.
+    """
+
+    def __init__(self, outputs: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = Path(outputs) / "runs" / run_id[:2] / run_id
+        self.work = self.path
+        """Where the attempt that this object started writes; see the module's text."""
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def state(self) -> str:
+        """``finished`` or ``diverged`` (a valid result), ``failed``, ``started`` or ``absent``."""
+        if (result := self.read_result()) is not None:
+            return str(result["status"])
+        if self.read_failure() is not None:
+            return "failed"
+        return "started" if (self.path / "attempt.json").exists() else "absent"
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The result, or None where there is none, or a torn one, or one of another run."""
+        forced = self._valid_result(self.path / "attempt")
+        return forced if forced is not None else self._valid_result(self.path)
+
+    def read_failure(self) -> dict[str, Any] | None:
+        """Why the latest attempt failed, or None. A finished run whose forced attempt failed has both."""
+        failure = atomic.read_json(self.path / "failure.json")
+        return failure if isinstance(failure, dict) else None
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The rows of all measurements; a last line torn by a kill is left out.
+
+        Raises ``ValueError`` for an unreadable line in the middle, which no kill can cause.
+        """
+        try:
+            lines = (self._truth() / "history.jsonl").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        rows = []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"{self.path}/history.jsonl line {number} is not JSON: {error}") from None
+        return rows  # what follows the last newline is empty, or torn
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of ``<name>.npz``; raises ``FileNotFoundError`` where they were not kept."""
+        with np.load(self._truth() / f"{name}.npz", allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def attempts(self) -> int:
+        """How often the run was started, kills included."""
+        counted = atomic.read_json(self.path / "attempt.json")
+        records = (counted, self.read_failure(), self.read_result())
+        return max(int(record.get("attempts", 0)) if isinstance(record, dict) else 0 for record in records)
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def start(self, config: Mapping[str, Any]) -> int:
+        """Open the folder for a new attempt and return its number, 1 for the first.
+
+        What an unfinished attempt left is discarded; a finished record stays until the new one is whole.
+        """
+        if self._valid_result(self.path / "attempt") is not None:
+            self._publish()
+        finished = self._valid_result(self.path) is not None
+        self.work = self.path / "attempt" if finished else self.path
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.path / "attempt")
+        attempt = self.attempts() + 1
+        self.work.mkdir(parents=True, exist_ok=True)
+        # Counted before anything else can go wrong. Neither file is synced: after a power cut an attempt
+        # that is missing from the count costs one more try, a sync for each of 10,000 runs costs seconds.
+        atomic.write_json(self.path / "attempt.json", {"attempts": attempt}, survives="kill")
+        (self.path / "failure.json").unlink(missing_ok=True)
+        for left in (self.work / "result.json", *self.work.glob("*.npz")):
+            left.unlink(missing_ok=True)
+        atomic.write_text(self.work / "config.yaml", _yaml(config), survives="kill")
+        (self.work / "history.jsonl").write_bytes(b"")
+        return attempt
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add the row of one measurement to the history; non-finite values become null."""
+        atomic.append_line(self.work / "history.jsonl", row)
+
+    def finish(
+        self, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    ) -> None:
+        """Write the arrays, then the result, which declares the run done. ``arrays[name]`` → ``<name>.npz``."""
+        for name, group in (arrays or {}).items():
+            if any(array.dtype.hasobject for array in group.values()):
+                raise TypeError(f"{name}.npz of run {self.run_id}: arrays of Python objects cannot be kept")
+            with atomic.replacing(self.work / f"{name}.npz", survives="folder sync") as file:
+                np.savez(file, **group)  # type: ignore[arg-type]
+        atomic.sync(self.work / "history.jsonl")
+        # Studies that listed the run before a forced attempt still do.
+        studies = dict.fromkeys([*(self.read_result() or {}).get("studies", []), *result.get("studies", [])])
+        atomic.write_json(self.work / "result.json", {**result, "studies": list(studies)})
+        if self.work != self.path:
+            self._publish()
+        (self.path / "attempt.json").unlink(missing_ok=True)
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def fail(self, failure: Mapping[str, Any]) -> None:
+        """Write why this attempt ended without a result; a finished record of before stays as it was."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_json(self.path / "failure.json", failure)
+        if self.work != self.path:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def add_study(self, name: str) -> None:
+        """Note in a finished run's result that this study lists it as well.
+
+        Two studies that do so in the same instant can lose one of the notes; the studies' own lists of run
+        ids are what counts.
+        """
+        result = self.read_result()
+        if result is not None and name not in result.get("studies", []):
+            result["studies"] = [*result.get("studies", []), name]
+            atomic.write_json(self._truth() / "result.json", result)
+
+    # -- how --------------------------------------------------------------------------------------
+
+    def _truth(self) -> Path:
+        """The folder that holds the files of the record."""
+        forced = self.path / "attempt"
+        return forced if self._valid_result(forced) is not None else self.path
+
+    def _valid_result(self, folder: Path) -> dict[str, Any] | None:
+        result = atomic.read_json(folder / "result.json")
+        if not isinstance(result, dict) or result.get("run_id") != self.run_id:
+            return None
+        return result if result.get("status") in DONE else None
+
+    def _publish(self) -> None:
+        """Put the files of a complete forced attempt in place of the old ones; can be repeated after a kill."""
+        forced = self.path / "attempt"
+        names = [path.name for path in forced.iterdir() if not path.name.startswith(".")]
+        for stale in self.path.glob("*.npz"):
+            if stale.name not in names:
+                stale.unlink()
+        for name in sorted(names, key=lambda name: name == "result.json"):
+            temporary = self.path / f".{name}.{os.getpid()}.tmp"
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(forced / name, temporary)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(forced / name, temporary)
+            os.replace(temporary, self.path / name)
+        atomic.sync(self.path)
+        (forced / "result.json").unlink()
+        shutil.rmtree(forced)
+        self.work = self.path
+
+
+def result_record(
+    *,
+    run_id: str,
+    status: str,
+    stop_reason: str,
+    steps: int,
+    attempts: int,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    studies: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The content of ``result.json``; ``summary`` maps flat metric names to their final values."""
+    if status not in DONE:
+        raise ValueError(f"a result is {' or '.join(DONE)}, not {status!r}; write a failure instead")
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "status": status,
+        "stop_reason": stop_reason,
+        "steps": steps,
+        "attempts": attempts,
+        "config": dict(config),
+        "summary": dict(summary),
+        "provenance": dict(provenance),
+        "studies": list(studies),
+    }
+
+
+def failure_record(
+    *, run_id: str, error: BaseException, attempts: int, config: Mapping[str, Any], failures: int = 1
+) -> dict[str, Any]:
+    """The content of ``failure.json``: the error in one line, its traceback, and what was being run.
+
+    ``failures`` counts the attempts that ended in an error; ``attempts`` counts those that were killed too.
+    """
+    text = " ".join(str(error).split())
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "status": "failed",
+        "error": f"{type(error).__name__}: {text}" if text else type(error).__name__,
+        "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
+        "attempts": attempts,
+        "failures": failures,
+        "config": dict(config),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml: 10 times faster
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # a list that two fields share is written out twice, not as an anchor and an alias
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    return str(yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

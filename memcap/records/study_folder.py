@@ -1,0 +1,133 @@
+"""The folder of one study, ``outputs/studies/<name>/``: a growing list of run ids that are compared.
+
+``study.json``   {schema, name, created, axes, command, cells: [{run_id, overrides}]}
+``index.jsonl``  a row per finished run, so that comparing 10,000 runs opens one file; it can be rebuilt
+
+Studies may overlap: a run belongs to no study, its folder is the truth, and the index a copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from memcap.errors import BadInput
+from memcap.records import atomic
+from memcap.records.run_folder import RunFolder
+
+SCHEMA: Final = 1
+_NAME: Final = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9._=,+-]{0,119}")
+
+
+class StudyFolder:
+    """Reads and writes the list of a study's runs. Raises ``BadInput`` for a name that is no folder name."""
+
+    def __init__(self, outputs: Path, name: str) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            shown = name if len(str(name)) <= 60 else f"{str(name)[:60]}... ({len(str(name))} characters)"
+            raise BadInput(
+                f"study must be 1 to 120 letters, digits or any of . _ - = , + and not start with a dot,"
+                f" got {shown!r}; choose another name, for example study=width-sweep"
+            )
+        self.outputs = Path(outputs)
+        self.name = name
+        self.path = self.outputs / "studies" / name
+
+    def open(self, axes: Iterable[str], cells: Iterable[Mapping[str, Any]], command: str) -> dict[str, Any]:
+        """Add the cells ``{run_id, overrides}`` of a sweep and return the whole study.
+
+        A run id that is listed already keeps its place and its overrides; ``axes`` (swept fields) are united
+        in order; ``command`` is the latest one. Sweeps that open one study at the same time wait for each other.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            before = self.read()
+            known = {cell["run_id"]: cell for cell in before["cells"]}
+            for cell in cells:
+                known.setdefault(
+                    cell["run_id"], {"run_id": cell["run_id"], "overrides": list(cell["overrides"])}
+                )
+            study = {
+                "schema": SCHEMA,
+                "name": self.name,
+                "created": before["created"] or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "axes": list(dict.fromkeys([*before["axes"], *axes])),
+                "command": command,
+                "cells": list(known.values()),
+            }
+            atomic.write_json(self.path / "study.json", study)
+        return study
+
+    def read(self) -> dict[str, Any]:
+        """The content of ``study.json``; a study without cells where there is none.
+
+        Raises ``BadInput`` for a file that is there and cannot be read: to go on would forget its runs.
+        """
+        path = self.path / "study.json"
+        if not path.exists():
+            return {
+                "schema": SCHEMA, "name": self.name, "created": None, "axes": [], "command": "", "cells": []
+            }  # fmt: skip
+        study = atomic.read_json(path)
+        if not isinstance(study, dict) or not {"axes", "cells", "created"} <= set(study):
+            raise BadInput(f"study={self.name}: {path} is not a study's JSON; restore it or move it away")
+        return study
+
+    # -- index ----------------------------------------------------------------------------------------
+
+    def append_index(self, row: Mapping[str, Any]) -> None:
+        """Add the row of a run that has just finished (see ``index_row``)."""
+        atomic.append_line(self.path / "index.jsonl", row, mend=True)
+
+    def read_index(self) -> dict[str, dict[str, Any]]:
+        """The latest row of each run id, in the order of their first rows; torn lines are left out."""
+        try:
+            lines = (self.path / "index.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return {}
+        rows: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            with suppress(ValueError):
+                row = json.loads(line)
+                if isinstance(row, dict) and "run_id" in row:
+                    rows[row["run_id"]] = row
+        return rows
+
+    def rebuild_index(self) -> dict[str, dict[str, Any]]:
+        """Write the index anew from the run folders, in the study's order, and return it."""
+        rows = {}
+        for cell in self.read()["cells"]:
+            result = RunFolder(self.outputs, cell["run_id"]).read_result()
+            if result is not None:
+                rows[cell["run_id"]] = index_row(result, cell["overrides"])
+        lines = [atomic.strict_json(row) + "\n" for row in rows.values()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(self.path / "index.jsonl", "".join(lines))
+        return rows
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the study's lock, where the system has file locks; without them the last writer wins."""
+        with open(self.path / ".lock", "wb") as file:
+            with suppress(ImportError, OSError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
+            yield
+
+
+def index_row(result: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """One row of ``index.jsonl``: the run's id, fate and overrides, and its flat summary beside them."""
+    return {
+        "run_id": result["run_id"],
+        "status": result["status"],
+        "stop_reason": result["stop_reason"],
+        "steps": result["steps"],
+        "overrides": list(overrides),
+        **result["summary"],
+    }

@@ -1,0 +1,57 @@
+"""python -m memcap.train: one run, or with -m a sweep."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from memcap.command_line import quote_arguments, run_hydra
+from memcap.environment import tracking_overrides
+
+if TYPE_CHECKING:
+    from memcap.cells import CellOutcome
+    from memcap.config.cell import Cell
+
+_outcomes: list[CellOutcome] = []  # of this process, for its exit status
+
+
+@hydra.main(config_path="pkg://memcap.conf", config_name="train", version_base="1.3")
+def train(config: DictConfig) -> float | None:
+    """Trains one run; returns its bits, for sweepers that optimize them (without bits: minus the loss)."""
+    from memcap.config.cell import Cell
+
+    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    (outcome,) = train_cells([Cell.from_values(values)])
+    if outcome.status == "failed":
+        raise RuntimeError(outcome.error)
+    return outcome.value
+
+
+def train_cells(cells: Sequence[Cell], axes: Sequence[str] = ()) -> list[CellOutcome]:
+    """What memcap's launcher calls with all cells of a sweep at once."""
+    from memcap import cells as module
+
+    outcomes = module.train_cells(cells, axes)
+    _outcomes.extend(outcomes)
+    return outcomes
+
+
+def main() -> int:
+    """Exit status: 0 done (diverged included), 1 a run failed, 2 bad input, 130 interrupted."""
+    sys.argv[1:] = quote_arguments(tracking_overrides(sys.argv[1:], os.environ))
+    status = run_hydra(train)
+    failed = any(outcome.status == "failed" for outcome in _outcomes)
+    return status or int(failed)
+
+
+# hydra.main hands the inner function to launchers, so the attribute has to be there too.
+train.train_cells = train_cells  # type: ignore[attr-defined]
+train.__wrapped__.train_cells = train_cells  # type: ignore[attr-defined]
+
+if __name__ == "__main__":
+    sys.exit(main())
