@@ -49,8 +49,6 @@ class RunFolder:
         self.work = self.path
         """Where the attempt that this object started writes; see the module's text."""
 
-    # -- reading ------------------------------------------------------------------------------------
-
     def state(self) -> str:
         """``finished`` or ``diverged`` (a valid result), ``failed``, ``started`` or ``absent``."""
         if (result := self.read_result()) is not None:
@@ -96,8 +94,6 @@ class RunFolder:
         counted = atomic.read_json(self.path / "attempt.json")
         records = (counted, self.read_failure(), self.read_result())
         return max(int(record.get("attempts", 0)) if isinstance(record, dict) else 0 for record in records)
-
-    # -- writing ------------------------------------------------------------------------------------
 
     def start(self, config: Mapping[str, Any]) -> int:
         """Open the folder for a new attempt and return its number, 1 for the first.
@@ -148,8 +144,8 @@ class RunFolder:
         """Write why this attempt ended without a result; a finished record of before stays as it was."""
         self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_json(self.path / "failure.json", failure)
-        if self.work != self.path:
-            shutil.rmtree(self.work, ignore_errors=True)
+        if self._truth() == self.path:
+            shutil.rmtree(self.path / "attempt", ignore_errors=True)
 
     def add_study(self, name: str) -> None:
         """Note in a finished run's result that this study lists it as well.
@@ -161,8 +157,6 @@ class RunFolder:
         if result is not None and name not in result.get("studies", []):
             result["studies"] = [*result.get("studies", []), name]
             atomic.write_json(self._truth() / "result.json", result)
-
-    # -- how --------------------------------------------------------------------------------------
 
     def _truth(self) -> Path:
         """The folder that holds the files of the record."""

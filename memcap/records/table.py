@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 MOST_ROWS = 40
+NO_TERMINAL_WIDTH = 400  # in a file nothing is folded; the table is only as wide as its content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def print_table(rows: Sequence[TableRow]) -> None:
         table.add_row(
             name, samples, f"{row.num_parameters:,}", *cells, row.status, style=STYLES.get(row.status)
         )
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _width(), soft_wrap=False)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)
     console.print(table)
     if len(rows) > MOST_ROWS:
         console.print(f"... and {len(rows) - MOST_ROWS:,} more runs")
@@ -65,8 +65,3 @@ def _value(row: TableRow, names: tuple[str, ...]) -> Any:
 def _show(row: TableRow, names: tuple[str, ...], form: str) -> str:
     value = _value(row, names)
     return "-" if value is None else form.format(value)
-
-
-def _width() -> int:
-    """Wide enough for a log file: nothing is cut where nobody looks at a terminal."""
-    return max(120, shutil.get_terminal_size().columns)

@@ -1,0 +1,322 @@
+"""The mirror in W&B, with the real client writing offline files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from wandb_files import OfflineRun, offline_runs, read_wandb_file
+
+from memcap.records.wandb_run import WandbTracker
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG: dict[str, Any] = {"seed": 0, "model": {"kind": "mlp", "width": 32, "bias": None}, "tags": ["a", "b"]}
+
+
+def row(run: int, k: int) -> dict[str, Any]:
+    return {
+        "train/step": 10 * k,
+        "train/loss_nats": 0.1 * run + 1 / (k + 1),
+        "memory/accuracy": np.float32(0.5),
+    }
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: float(item) if isinstance(item, np.floating) else item for key, item in value.items()}
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+def tracker(folder: Path, warnings: list[str], **changes: Any) -> WandbTracker:
+    values: dict[str, Any] = {
+        "mode": "offline", "project": "memcap", "entity": "lab", "study": "widths", "folder": folder,
+        "tags": ["x"], "notes": "why", "warn": warnings.append,
+    }  # fmt: skip
+    return WandbTracker(**(values | changes))
+
+
+def test_three_interleaved_runs_read_back_whole(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings)
+    runs = [mirror.start(f"abc{i}", CONFIG | {"seed": i}, f"model.width={i}") for i in range(3)]
+    for k in range(400):  # more than one block of the file
+        for i, run in enumerate(runs):
+            run.log(row(i, k))
+    runs[1].finish({"memory/bits": 1.5, "train/loss_nats": float("nan"), "status": "diverged"}, 0)
+    runs[0].finish({"memory/bits": 0.5, "status": "finished"}, 0)
+    runs[0].log({"train/step": 9999})  # after its end: ignored
+    runs[0].finish({"status": "twice"}, 7)
+    runs[2].finish({"status": "failed"}, 1)
+    mirror.close()
+    found = offline_runs(tmp_path)
+    assert sorted(found) == ["abc0", "abc1", "abc2"]
+    for i in range(3):
+        read = found[f"abc{i}"]
+        assert (read.group, read.job_type, read.project, read.entity) == ("widths", "train", "memcap", "lab")
+        assert (read.name, read.notes, read.tags) == (f"model.width={i}", "why", ("x",))
+        assert read.config == CONFIG | {"seed": i}
+        assert read.history == [plain(row(i, k)) for k in range(400)]
+        assert read.step_metrics == {"*": "train/step"}
+    assert [found[f"abc{i}"].exit_code for i in range(3)] == [0, 0, 1]
+    assert found["abc0"].summary == plain(row(0, 399)) | {"memory/bits": 0.5, "status": "finished"}
+    assert found["abc1"].summary["train/loss_nats"] is None
+    assert found["abc2"].summary["status"] == "failed"
+    assert warnings == []
+
+
+def test_the_reader_agrees_with_the_clients_own_tool(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings)
+    run = mirror.start("abc", CONFIG, "name")
+    for k in range(300):
+        run.log(row(0, k))
+    run.finish({"memory/bits": 2.0}, 3)
+    mirror.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-abc.wandb")
+    assert file.stat().st_size > 2 * 32 * 1024, "records must cross the blocks of the file"
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file.parent)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=clean(tmp_path), cwd=tmp_path
+    )
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+
+    def own(values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if not key.startswith("_")}
+
+    expected = OfflineRun()
+    for record in records:
+        if record["type"] == "run":
+            expected.run_id, expected.group = record["run"]["run_id"], record["run"]["run_group"]
+            expected.config = own(record["run"]["config"]["update"])
+        elif record["type"] == "history":
+            expected.history.append(own(record["history"]["item"]))
+        elif record["type"] == "summary":
+            expected.summary |= own(record["summary"]["update"])
+        elif record["type"] == "exit":
+            expected.exit_code = record["exit"]["exit_code"]
+    found = read_wandb_file(file)
+    for field in ("run_id", "group", "config", "history", "summary", "exit_code"):
+        assert getattr(found, field) == getattr(expected, field), field
+    assert len(found.history) == 300
+
+
+def test_a_torn_file_reads_up_to_the_tear(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings)
+    run = mirror.start("abc", CONFIG, "name")
+    for k in range(50):
+        run.log(row(0, k))
+    run.finish({}, 0)
+    mirror.close()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-abc.wandb")
+    file.write_bytes(file.read_bytes()[:-4000])
+    torn = read_wandb_file(file)
+    assert torn.run_id == "abc"
+    assert torn.exit_code is None
+    assert torn.history == [plain(row(0, k)) for k in range(len(torn.history))]
+    assert 0 < len(torn.history) < 50
+
+
+def test_more_runs_than_may_be_open(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings, max_live=2)
+    runs = [mirror.start(f"abc{i}", CONFIG, "") for i in range(5)]
+    for k in range(3):
+        for i, run in enumerate(runs):
+            run.log(row(i, k))
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
+    for run in runs:
+        run.finish({"status": "finished"}, 0)
+    mirror.close()
+    found = offline_runs(tmp_path)
+    assert {name: len(run.history) for name, run in found.items()} == {f"abc{i}": 3 for i in range(5)}
+    assert {run.exit_code for run in found.values()} == {0}
+    assert warnings == []
+
+
+def test_close_ends_what_is_open_with_the_code_given(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings, max_live=2)
+    runs = [mirror.start(f"abc{i}", CONFIG, "") for i in range(3)]
+    for run in runs:
+        run.log(row(0, 0))
+    runs[0].finish({}, 0)
+    mirror.close(130)
+    found = offline_runs(tmp_path)
+    assert {name: run.exit_code for name, run in found.items()} == {"abc0": 0, "abc1": 130}
+    assert found["abc1"].history == [plain(row(0, 0))]
+
+
+def test_a_run_that_begins_anew_takes_the_place_of_the_abandoned_one(
+    tmp_path: Path, warnings: list[str]
+) -> None:
+    mirror = tracker(tmp_path, warnings)
+    for attempt in range(2):
+        run = mirror.start("abc", CONFIG, "")
+        for k in range(2 + attempt):
+            run.log(row(0, k))
+    run.finish({}, 0)
+    mirror.close()
+    assert len(offline_runs(tmp_path)["abc"].history) == 3
+    assert warnings == []
+
+
+def test_disabled_writes_nothing_and_does_not_import_the_client(tmp_path: Path) -> None:
+    script = f"""
+    import sys
+    from memcap.records.wandb_run import WandbTracker
+    tracker = WandbTracker("disabled", "p", None, "s", {str(tmp_path / "study")!r})
+    run = tracker.start("abc", {{}}, "")
+    run.log({{"train/step": 0}})
+    run.finish({{}}, 0)
+    tracker.close()
+    assert "wandb" not in sys.modules
+    """
+    assert run_script(script, tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("variable", ["disabled", "online", "offline", "auto", ""])
+def test_all_files_lie_in_the_folder_and_the_environment_does_not_change_the_mode(
+    tmp_path: Path, variable: str
+) -> None:
+    script = f"""
+    from memcap.records.wandb_run import WandbTracker
+    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path / "study")!r})
+    run = tracker.start("abc", {{}}, "")
+    run.log({{"train/step": 0}})
+    run.finish({{}}, 0)
+    tracker.close()
+    """
+    (tmp_path / "home").mkdir()
+    (tmp_path / "temporary").mkdir()
+    output = run_script(
+        script, tmp_path / "home", WANDB_MODE=variable, WANDB_DIR=str(tmp_path / "elsewhere"), WANDB_RUN_ID="other",
+        TMPDIR=str(tmp_path / "temporary"), WANDB_PROJECT="other", WANDB_RUN_GROUP="other",
+    )  # fmt: skip
+    assert output == ""
+    run = offline_runs(tmp_path / "study")["abc"]
+    assert (run.project, run.group, run.exit_code, run.history) == ("p", "s", 0, [{"train/step": 0}])
+    stray = [
+        path for path in tmp_path.rglob("*") if path.is_file() and tmp_path / "study" not in path.parents
+    ]
+    assert stray == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path, warnings: list[str]) -> None:
+    blocked = tmp_path / "study"
+    blocked.write_text("a file stands where the folder should be")
+    mirror = tracker(blocked, warnings)
+    for i in range(3):
+        run = mirror.start(f"abc{i}", CONFIG, "")
+        run.log(row(0, 0))
+        run.finish({}, 0)
+    mirror.close()
+    assert len(warnings) == 1
+    assert warnings[0].startswith("W&B: a run could not be opened: ")
+    assert "\n" not in warnings[0]
+
+
+def test_rows_that_the_client_refuses_are_one_warning(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path, warnings)
+    run = mirror.start("abc", CONFIG, "")
+    for k in range(3):
+        run.log({3: "a key that is no string"})  # type: ignore[dict-item]
+        run.log(row(0, k))
+    run.finish({"status": "finished"}, 0)
+    mirror.close()
+    assert len(warnings) == 1
+    assert offline_runs(tmp_path)["abc"].history == [plain(row(0, k)) for k in range(3)]
+
+
+def test_ctrl_c_in_the_terminal_keeps_the_rows(tmp_path: Path) -> None:
+    """SIGINT reaches the whole process group; the client's service must live to write the end of the runs."""
+    script = f"""
+    import time
+    from memcap.records.wandb_run import WandbTracker
+    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r})
+    runs = [tracker.start(f"abc{{i}}", {{}}, "") for i in range(2)]
+    for run in runs:
+        run.log({{"train/step": 0}})
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        tracker.close(130)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], env=clean(tmp_path), cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, 2)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, "", "")
+    found = offline_runs(tmp_path)
+    assert {name: (run.exit_code, len(run.history)) for name, run in found.items()} == {
+        "abc0": (130, 1), "abc1": (130, 1)
+    }  # fmt: skip
+
+
+def test_a_client_whose_service_is_killed_does_not_end_the_training(tmp_path: Path) -> None:
+    script = f"""
+    import os, signal, subprocess, sys
+    from memcap.records.wandb_run import WandbTracker
+    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r})
+    runs = [tracker.start(f"abc{{i}}", {{}}, "") for i in range(2)]
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True).stdout
+    fields = [line.split(maxsplit=2) for line in listed.splitlines()]
+    (service,) = [int(pid) for pid, parent, name in fields if parent == str(os.getpid()) and "wandb" in name]
+    os.kill(service, signal.SIGKILL)
+    os.waitpid(service, 0)
+    runs.append(tracker.start("late", {{}}, ""))
+    for run in runs:
+        run.log({{"train/step": 0}})
+        run.finish({{}}, 0)
+    tracker.close()
+    print("trained")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=clean(tmp_path), cwd=tmp_path,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "trained\n")
+    warnings = done.stderr.splitlines()
+    assert 1 <= len(warnings) <= 3
+    assert all(line.startswith("W&B: ") for line in warnings), done.stderr
+
+
+def test_kill_9_loses_the_rows_of_the_last_second_only(tmp_path: Path) -> None:
+    script = f"""
+    import os, signal, time
+    from memcap.records.wandb_run import WandbTracker
+    run = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r}).start("abc", {{}}, "")
+    for k in range(5):
+        run.log({{"train/step": k}})
+    time.sleep(2.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=clean(tmp_path), timeout=60)
+    run = offline_runs(tmp_path)["abc"]
+    assert [row["train/step"] for row in run.history] == [0, 1, 2, 3, 4]
+    assert run.exit_code is None
+
+
+def clean(home: Path, **more: str) -> dict[str, str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "XDG_"))}
+    return environment | {"HOME": str(home), "PYTHONPATH": str(ROOT)} | more
+
+
+def run_script(script: str, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], env=clean(cwd, **environment), cwd=cwd,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
