@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 import sys
 import threading
@@ -53,6 +54,7 @@ def train_cells(
     check_machine(cells)
     first = cells[0].config
     name = first.study or study_name(first, None, list(axes))
+    wait_passively()
     from memcap.study_run import StudyRun
 
     with sigterm_as_exception():
@@ -66,6 +68,15 @@ def check_shared(cells: Sequence[Cell]) -> None:
         values = {repr(getattr(cell.config, name)) for cell in cells}
         if len(values) > 1:
             raise BadInput(f"{name} cannot be swept: a sweep has one; got {len(values)} different values")
+
+
+def wait_passively() -> None:
+    """Lets idle threads sleep; has no effect once torch is imported.
+
+    OpenMP's threads spin while they wait. When anything else wants the cores, a step that takes 0.25 ms alone
+    was seen to take 95 ms; asleep, 0.44 ms. On an idle machine the two differ by a few percent.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def command_line() -> str:

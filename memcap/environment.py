@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from memcap.errors import BadInput
@@ -19,11 +20,16 @@ def tracking_overrides(arguments: list[str], environment: Mapping[str, str]) -> 
     for key in ("project", "entity"):
         value = environment.get(f"WANDB_{key.upper()}")
         if value and f"tracking.{key}" not in given:
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            added.append(f"tracking.{key}='{escaped}'")
+            added.append(f"tracking.{key}={_quoted(value)}")
     mode = environment.get("WANDB_MODE")
     if mode and not given & {"tracking.mode", "tracking"}:
         if mode not in MODES:
             raise BadInput(f"WANDB_MODE must be one of {', '.join(MODES)}, got {mode!r}")
         added.append(f"tracking.mode={MODES[mode]}")
     return arguments + added
+
+
+def _quoted(text: str) -> str:
+    """Text in quotes as Hydra's grammar reads them: a backslash is special only before a quote."""
+    before_quote = re.sub(r"\\+(?='|\Z)", lambda found: found[0] * 2, text)
+    return "'" + before_quote.replace("'", "\\'") + "'"

@@ -61,7 +61,8 @@ def check_mps(cell: Cell) -> None:
 def check_writable(outputs: Path) -> None:
     """Raises BadInput unless the folder, or the nearest one above it that exists, can be written to."""
     existing = outputs.absolute()
-    while not existing.exists() and existing != existing.parent:
+    # os.path.exists and not Path.exists, which raises below a folder that cannot be entered.
+    while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
         raise BadInput(f"paths.outputs must be a folder, got {outputs}, but {existing} is a file")

@@ -13,6 +13,7 @@ import torch
 from memcap.cells import CellOutcome
 from memcap.config.cell import Cell
 from memcap.engines import build_engine
+from memcap.engines.threads import set_threads
 from memcap.errors import Interrupted
 from memcap.grouping import packs
 from memcap.measures.observation import Row
@@ -133,13 +134,11 @@ class StudyRun:
         """Trains a pack; if that fails as a whole, halves of it, until the failure belongs to one run."""
         listener = PackRecorder(pack, self)
         try:
-            hardware = pack[0].config.hardware
-            if hardware.threads is not None:
-                torch.set_num_threads(hardware.threads)
             listener.start()
             live = [cell.config for cell in listener.pack]
             if live:
-                train_population(live, build_engine(hardware), listener)
+                set_threads(live)
+                train_population(live, build_engine(live[0].hardware), listener)
         except STOPPED:
             raise
         except Exception as error:

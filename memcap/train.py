@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from memcap.command_line import quote_arguments, run_hydra
+from memcap.command_line import config_path, run_hydra
 from memcap.environment import tracking_overrides
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
-@hydra.main(config_path="pkg://memcap.conf", config_name="train", version_base="1.3")
+@hydra.main(config_path=config_path(), config_name="train", version_base="1.3")
 def train(config: DictConfig) -> float | None:
     """Trains one run; returns its bits, for sweepers that optimize them (without bits: minus the loss)."""
     from memcap.config.cell import Cell
@@ -41,17 +41,22 @@ def train_cells(cells: Sequence[Cell], axes: Sequence[str] = ()) -> list[CellOut
     return outcomes
 
 
+def run() -> None:
+    """Hydra's part, with W&B's environment variables as overrides."""
+    sys.argv[1:] = tracking_overrides(sys.argv[1:], os.environ)
+    train()
+
+
 def main() -> int:
     """Exit status: 0 done (diverged included), 1 a run failed, 2 bad input, 130 interrupted."""
-    sys.argv[1:] = quote_arguments(tracking_overrides(sys.argv[1:], os.environ))
-    status = run_hydra(train)
+    status = run_hydra(run)
     failed = any(outcome.status == "failed" for outcome in _outcomes)
     return status or int(failed)
 
 
 # hydra.main hands the inner function to launchers, so the attribute has to be there too.
-train.train_cells = train_cells  # type: ignore[attr-defined]
-train.__wrapped__.train_cells = train_cells  # type: ignore[attr-defined]
+train.train_cells = train_cells
+train.__wrapped__.train_cells = train_cells
 
 if __name__ == "__main__":
     sys.exit(main())
