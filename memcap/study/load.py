@@ -1,0 +1,49 @@
+"""A study as a table, from its run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memcap.errors import BadInput, nearest
+from memcap.records.run_folder import RunFolder
+from memcap.records.study_folder import StudyFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load_study(name: str, outputs: str | Path = "outputs") -> pd.DataFrame:
+    """One row for each run of a study that has a result, in the order in which the study lists them.
+
+    Columns: ``run_id``, ``status``, ``stop_reason``, ``steps``, the configuration by dotted key
+    (``model.width``) and the summary by metric name (``memory/bits``, in bits; ``train/loss_nats``). A run
+    without a result is no row. Raises BadInput for a study that is not there.
+    """
+    import pandas as pd
+
+    folder = StudyFolder(Path(outputs), name)
+    if not (folder.path / "study.json").exists():
+        known = [path.parent.name for path in folder.path.parent.glob("*/study.json")]
+        raise BadInput(
+            f"study must be one of {', '.join(sorted(known)) or '(none yet)'} in {folder.path.parent},"
+            f" got {name}{nearest(name, known)}"
+        )
+    rows = []
+    for cell in folder.read()["cells"]:
+        result = RunFolder(folder.outputs, cell["run_id"]).read_result()
+        if result is not None:
+            record = {key: result[key] for key in ("run_id", "status", "stop_reason", "steps")}
+            rows.append({**record, **_dotted(result["config"]), **result["summary"]})
+    return pd.DataFrame(rows)
+
+
+def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    return flat
