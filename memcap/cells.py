@@ -80,13 +80,10 @@ def wait_passively() -> None:
 
 
 def command_line() -> str:
-    """The line that started this process, as one would type it."""
+    """The line that started this process, as it was typed."""
     import shlex
 
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    program = f"python -m {spec.name}" if spec is not None else "python " + sys.argv[0]
-    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 @contextlib.contextmanager

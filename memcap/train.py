@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from memcap.command_line import config_path, run_hydra
+from memcap.command_line import RunFailed, config_path, run_hydra
 from memcap.environment import tracking_overrides
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def train(config: DictConfig) -> float | None:
     values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     (outcome,) = train_cells([Cell.from_values(values)])
     if outcome.status == "failed":
-        raise RuntimeError(outcome.error)
+        raise RunFailed(outcome.error)
     return outcome.value
 
 

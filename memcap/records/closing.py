@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -50,21 +51,21 @@ def print_closing(
     example = rows[0].run_id
     print(f"runs:   {runs / example[:2] / example}" + ("" if len(rows) == 1 else "  ..."))
     if any(study.path.glob("wandb/offline-run-*")):
-        print(f"W&B:    offline runs in {study.path / 'wandb'}  (wandb leet DIR shows one in the terminal)")
+        print(f"W&B:    offline runs; to look at them in the terminal: wandb leet {study.path / 'wandb'}")
     for line in suggestions(command, axes, progress):
         print(f"next:   {line}")
 
 
 def suggestions(command: str, axes: Sequence[str], progress: Progress) -> list[str]:
     """What one would type next: go on after an interruption, retry, more seeds, a sweep instead of a run."""
+    _, found, arguments = command.partition("memcap.train")
+    if not found:
+        return []  # a notebook, or the worker process of another launcher
     if progress.counts["interrupted"]:
         return [f"{command}   # goes on; what is finished is kept"]
     if progress.counts["failed"]:
         return [f"{command}   # tries the failed runs again"]
-    if not axes:
-        return [
-            f"{command.replace('memcap.train', 'memcap.train -m', 1)} seed=0,1,2   # how much does the seed matter?"
-        ]
-    if "seed" not in axes:
-        return [f"{command} seed=0,1,2   # an error bar; seed 0 is not trained again"]
-    return [f"{command}   # finds everything finished"]
+    if {"-m", "--multirun"} & set(shlex.split(arguments)):
+        seeds = axes and "seed" not in axes
+        return [f"{command} seed=0,1,2   # an error bar; seed 0 is not trained again"] if seeds else []
+    return [f"python -m memcap.train -m{arguments} seed=0,1,2   # how much does the seed matter?"]
