@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -130,15 +130,20 @@ class Population:
         )
         return torch.from_numpy(factor_KM) * self.values["learning_rate"]
 
-    def batches(self, first_step: int, num_steps: int) -> list[Batch] | None:
-        """The mini-batch of each of K steps, or None where every step takes the whole training set."""
+    def batches(self, first_step: int, num_steps: int) -> Iterator[Batch] | None:
+        """The mini-batches of K steps, or None where every step takes the whole training set.
+
+        Each is made when it is asked for: those of many steps and members together would be gigabytes.
+        """
         data = self.configs[0].data
         if data.num_samples is None:
             steps = range(first_step, first_step + num_steps)
-            return [self._stack([d.fresh(step) for d in self.datasets]) for step in steps]
+            return (self._stack([d.fresh(step) for d in self.datasets]) for step in steps)
         if data.batch_size is None:
             return None
-        size = data.batch_size
+        return self._mini_batches(first_step, num_steps, data.batch_size)
+
+    def _mini_batches(self, first_step: int, num_steps: int, size: int) -> Iterator[Batch]:
         indices_MKB = np.stack(
             [
                 batch_indices(c.seed, first_step, num_steps, int(n), size)
@@ -149,10 +154,8 @@ class Population:
         rows_M1 = torch.arange(len(self), device=self.device)[:, None]
         counts_M = torch.full((len(self),), float(size), dtype=self.dtype, device=self.device)
         full = self.training_set
-        return [
-            Batch(full.inputs_MND[rows_M1, index_MB], full.targets[rows_M1, index_MB], counts_M, None)
-            for index_MB in indices.unbind(1)
-        ]
+        for index_MB in indices.unbind(1):
+            yield Batch(full.inputs_MND[rows_M1, index_MB], full.targets[rows_M1, index_MB], counts_M, None)
 
     def exposures(self) -> Tensor | None:
         """How often each sample has been trained on, on average, [M]; None where every batch is fresh."""

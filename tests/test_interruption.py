@@ -18,13 +18,30 @@ from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 
 SWEEP = [
-    *(sys.executable, "-m", "memcap.train", "-m", "study=s", "model.width=4,6", "seed=0,1,2", "data.num_samples=40"),
-    *("budget.steps=300", "measure=light", "hardware.dtype=float64", "hardware.max_members=2", "hardware.threads=1"),
+    *(
+        sys.executable,
+        "-m",
+        "memcap.train",
+        "-m",
+        "study=s",
+        "model.width=4,6",
+        "seed=0,1,2",
+        "data.num_samples=40",
+    ),
+    *(
+        "budget.steps=300",
+        "measure=light",
+        "hardware.dtype=float64",
+        "hardware.max_members=2",
+        "hardware.threads=1",
+    ),
 ]
 
 
 def sweep(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*SWEEP, *extra], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [*SWEEP, *extra], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def results(folder: Path) -> dict[str, dict[str, object]]:

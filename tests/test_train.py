@@ -71,17 +71,29 @@ def test_one_run_leaves_a_whole_record_and_nothing_else(main: Main, tmp_path: Pa
     assert sum(w.size for w in folder.read_arrays("weights").values()) == summary["num_parameters"]
 
 
-def test_cells_of_one_shape_train_in_one_population(main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = ["-m", "seed=0,1", "optimizer.learning_rate=0.01,0.02", "data.num_samples=20,30", "model.width=4,5"]
+def test_cells_of_one_shape_train_in_one_population(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = [
+        "-m",
+        "seed=0,1",
+        "optimizer.learning_rate=0.01,0.02",
+        "data.num_samples=20,30",
+        "model.width=4,5",
+    ]
     assert main(*sweep) == 0
     found = results(tmp_path)
     assert len(found) == 16
     assert {r["provenance"]["population"] for r in found} == {8}  # type: ignore[index]
     printed = capsys.readouterr().out
     assert "16 finished" in printed
-    assert printed.index("seed=0 optimizer.learning_rate=0.01 data.num_samples=20 model.width=4") < printed.index(
-        "seed=1 optimizer.learning_rate=0.02 data.num_samples=30 model.width=5"
-    )
+    rows = [line.split("  ")[0] for line in printed.splitlines() if line.rstrip().endswith("finished")]
+    assert len(rows) == 16
+    assert [row.split()[0] for row in rows] == ["data.num_samples=20"] * 8 + ["data.num_samples=30"] * 8
+    assert [row.split()[-1] for row in rows[:2]] == [
+        "optimizer.learning_rate=0.01",
+        "optimizer.learning_rate=0.02",
+    ]
     table = load_study(found[0]["studies"][0])  # type: ignore[index]
     assert len(table) == 16
     assert set(table["model.width"]) == {4, 5}
@@ -162,7 +174,9 @@ def test_a_failure_stays_with_its_run(main: Main, tmp_path: Path, capsys: pytest
     assert "force=true tries again" in capsys.readouterr().out
 
 
-def test_fail_fast_stops_at_the_first_failure(main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fail_fast_stops_at_the_first_failure(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "broken_data.py").write_text(BROKEN_DATA)
     assert main("-m", "seed=2,3,4", "hardware.max_members=1", "fail_fast=true", *USE_BROKEN) == 1
     assert "1 failed, 2 interrupted" in capsys.readouterr().out
@@ -234,7 +248,9 @@ def test_zip_and_csv(main: Main, tmp_path: Path) -> None:
     (tmp_path / "cells.csv").write_text("seed,optimizer.learning_rate,activation\n5,0.1,relu\n6,,tanh\n")
     assert main("-m", "cells=cells.csv", "study=csv") == 0
     table = load_study("csv")
-    assert list(zip(table["seed"], table["optimizer.learning_rate"], table["activation.kind"], strict=True)) == [
+    assert list(
+        zip(table["seed"], table["optimizer.learning_rate"], table["activation.kind"], strict=True)
+    ) == [
         (5, 0.1, "relu"),
         (6, 0.01, "tanh"),
     ]
@@ -267,7 +283,9 @@ def test_help_needs_no_heavy_import(flags: list[str], tmp_path: Path) -> None:
         "except SystemExit as e: assert not e.code\n"
         "heavy = {'torch', 'wandb', 'pandas', 'rich'} & set(sys.modules); assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code, *flags], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flags], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,9 @@ def test_a_wheel_in_an_empty_directory(tmp_path: Path) -> None:
     wheels, site, empty = tmp_path / "wheels", tmp_path / "site", tmp_path / "empty"
     source = tmp_path / "source"
     # A copy, since building leaves files beside the sources.
-    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in tracked.stdout.splitlines():
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +37,15 @@ def test_a_wheel_in_an_empty_directory(tmp_path: Path) -> None:
     )
     assert all(path.startswith(str(site)) for path in printed.stdout.split())
 
-    sweep = ["-m", "memcap.train", "-m", "model.width=2,3", "budget.steps=20", "experiment=bits_vs_samples", "data.num_samples=10"]
+    sweep = [
+        "-m",
+        "memcap.train",
+        "-m",
+        "model.width=2,3",
+        "budget.steps=20",
+        "experiment=bits_vs_samples",
+        "data.num_samples=10",
+    ]
     done = subprocess.run(
         [sys.executable, *sweep], cwd=empty, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,7 +1,7 @@
 """Draws the README's figure: bits against N for three widths, from the records of a study.
 
-    python -m memcap.train -m experiment=bits_vs_samples seed=0,1,2 study=bits_vs_samples
-    python docs/figures/bits_vs_samples.py
+python -m memcap.train -m experiment=bits_vs_samples seed=0,1,2 study=bits_vs_samples
+python docs/figures/bits_vs_samples.py
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ for (width, num_parameters), of_width in runs.groupby(["model.width", "num_param
 num_seeds, steps = runs["seed"].nunique(), runs["steps"].iloc[0]
 axes.set_xlabel("samples N")
 axes.set_ylabel("memorized bits")
-axes.set_title(f"One hidden layer, D = V = 10, {steps:,} steps, mean ± s.e. of {num_seeds} seeds", fontsize=10)
+axes.set_title(
+    f"One hidden layer, D = V = 10, {steps:,} steps, mean ± s.e. of {num_seeds} seeds", fontsize=10
+)
 axes.set_ylim(0, None)
 axes.set_xlim(0, None)
 axes.spines[["top", "right"]].set_visible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import types
 import typing
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from memcap.errors import BadInput, nearest
 
 REQUIRED = object()  # absent_value of a field that is always in the hash
+INT_LIMIT = 2**63  # no count of anything is larger, and arithmetic with it stays within floats
 Schema = TypeVar("Schema")
 
 
@@ -86,7 +88,7 @@ def build(schema: type[Schema], values: Any, where: str, what: str = "") -> Sche
         raise BadInput(f"{where or 'the configuration'} must be a group of keys, got {values!r}")
     known = {field.name: (field, hint) for field, hint in schema_fields(schema)}
     for name in values:
-        if name not in known and name != "kind":
+        if name not in known and not (name == "kind" and hasattr(schema, "kind")):
             keys = ", ".join(k for k in known if not k.startswith("_"))
             of = f" of {what}" if what else ""
             raise BadInput(f"{_join(where, name)} is not a key{of}{nearest(str(name), known)}; keys: {keys}")
@@ -103,19 +105,21 @@ def build(schema: type[Schema], values: Any, where: str, what: str = "") -> Sche
 
 def convert(value: Any, hint: Any, where: str, metadata: Mapping[str, Any]) -> Any:
     """One value, converted to its type (1 becomes 1.0 for a float, 1e4 becomes 10000 for an int) and checked."""
-    expected = expectation(hint, metadata)
     alternatives = _alternatives(hint)
     if value is None:
         if type(None) in alternatives:
             return None
-        raise BadInput(f"{where} must be {expected}, got null")
+        raise BadInput(f"{where} must be {expectation(hint, metadata)}, got null")
     target = next(a for a in alternatives if a is not type(None))
     typed = _typed(value, target)
     if typed is None or not _within(typed, metadata.get("bounds", {})):
-        raise BadInput(f"{where} must be {expected}, got {_show(value)}")
+        large = type(value) in (int, float) and INT_LIMIT <= value < math.inf
+        size = " (too large)" if large else ""
+        raise BadInput(f"{where} must be {expectation(hint, metadata)}, got {_show(value)}{size}")
     choices = metadata.get("choices")
     if choices and typed not in choices:
-        raise BadInput(f"{where} must be {expected}, got {_show(value)}{nearest(str(value), choices)}")
+        hint_text = nearest(str(value), choices)
+        raise BadInput(f"{where} must be {expectation(hint, metadata)}, got {_show(value)}{hint_text}")
     return typed
 
 
@@ -147,9 +151,11 @@ def _typed(value: Any, target: Any) -> Any:
         return None
     if target is int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        return int(value) if whole else None
+        return int(value) if whole and abs(value) < INT_LIMIT else None
     if target is float:
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, int):
+            return float(value) if abs(value) < INT_LIMIT else None
+        if not isinstance(value, float) or not math.isfinite(value):
             return None
         return float(value) + 0.0  # -0.0 becomes 0.0: equal values have equal ids
     if target is str:
@@ -170,7 +176,8 @@ def _within(value: Any, bounds: Mapping[str, float]) -> bool:
 
 
 def _show(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """The value as YAML would have it, on one line."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
 
 
 def _join(where: str, name: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from memcap.config.fields import REQUIRED, schema_fields
 from memcap.config.run_config import RunConfig
+from memcap.config.schema import COMPONENTS
 
 ID_DIGITS = 12  # hex; 48 bits: among 100,000 runs two share an id with a chance of 2e-5
 
@@ -33,7 +34,7 @@ def population_key(config: RunConfig) -> str:
         "finite": config.data.num_samples is not None,
         "hardware": dataclasses.astuple(config.hardware),
         "measure": dataclasses.astuple(config.measure),
-        "targets": [getattr(config, part)._target_ for part in ("data", "model", "activation", "objective")],
+        "targets": [getattr(config, part)._target_ for part in COMPONENTS],
     }
     return digest(key)
 
@@ -43,10 +44,14 @@ def study_name(config: RunConfig, preset: str | None, axes: list[str]) -> str:
 
     The same command finds its own study again, and a wider sweep over the same axes joins it.
     """
-    fixed = identity_payload(config)
-    for axis in axes:
+    # With the model swept, nothing may depend on which model comes first.
+    fixed = _counted(config) if "model" in axes else identity_payload(config)
+    # An output dimension that follows a swept input dimension is not fixed either.
+    derived = config.model.derived_keys(config.data) if any(a.startswith("data") for a in axes) else ()
+    for axis in [*axes, *(f"model.{name}" for name in derived)]:
         _remove(fixed, axis.split("."))
-    words = [preset or config.model.kind, *(axis.rsplit(".", 1)[-1] for axis in axes)]
+    first = preset or ("" if "model" in axes else config.model.kind)
+    words = [word for word in (first, *(axis.rsplit(".", 1)[-1] for axis in axes)) if word]
     name = "-".join(word.replace("/", ".") for word in words)[:100]
     return f"{name}-{digest([fixed, sorted(axes)])[:6]}"
 

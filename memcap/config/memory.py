@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 
+from memcap.config.fields import schema_fields
+from memcap.config.formula import parse_formula
+from memcap.config.formula_tree import Binary, Call, Negate, Node
 from memcap.config.run_config import RunConfig
+from memcap.config.schema import FormulaActivationConfig
 from memcap.errors import BadInput
 
 # Copies of one sample's activations alive at the peak: values, their gradients, and both again for the second
 # derivative that sharpness takes; measured on torch's autograd with relu, gelu and formulas.
 ACTIVATION_COPIES = 8
+# Every operation of a formula keeps up to four more: an activation counts its value before and after, so two here.
+COPIES_PER_OPERATION = 2
 # Copies of the parameters: themselves, gradient, update, two moments, and what a Hessian product needs.
 PARAMETER_COPIES = 8
 
@@ -24,9 +30,27 @@ def member_bytes(config: RunConfig) -> int:
     lanczos = config.measure.lanczos_iterations + 2 if config.measure.sharpness else 0
     parameters = config.num_parameters * (PARAMETER_COPIES + lanczos) * itemsize
     samples = max(config.data.num_measured, config.data.batch_size or 0)
-    activations = samples * config.model.activations_per_sample(config.data) * ACTIVATION_COPIES * itemsize
+    activations = samples * config.model.activations_per_sample(config.data) * _copies(config) * itemsize
     sets = 3 * samples * (config.data.num_inputs + config.data.num_outputs) * (8 + itemsize)
     return int(parameters + activations + sets)
+
+
+def _copies(config: RunConfig) -> int:
+    activation = config.activation
+    if not (config.model.uses_activation and isinstance(activation, FormulaActivationConfig)):
+        return ACTIVATION_COPIES
+    operations = _num_operations(parse_formula(activation.formula).tree)
+    return max(ACTIVATION_COPIES, COPIES_PER_OPERATION * operations)
+
+
+def _num_operations(node: Node) -> int:
+    if isinstance(node, Negate):
+        return 1 + _num_operations(node.operand)
+    if isinstance(node, Binary):
+        return 1 + _num_operations(node.left) + _num_operations(node.right)
+    if isinstance(node, Call):
+        return max(1, len(node.arguments) - 1) + sum(map(_num_operations, node.arguments))
+    return 0
 
 
 def memory_limit_bytes(config: RunConfig) -> int:
@@ -45,7 +69,18 @@ def check_fits(config: RunConfig) -> None:
     needed, limit = member_bytes(config), memory_limit_bytes(config)
     if needed > limit:
         raise BadInput(
-            f"one run of model={config.model.kind} with {config.num_parameters:.3g} parameters and"
-            f" {config.data.num_measured:,} samples needs about {needed / 2**30:,.3g} GiB, but hardware.memory_gib"
-            f" allows {limit / 2**30:.3g}; make it smaller or raise hardware.memory_gib"
+            f"{_sizes(config)} needs about {needed / 2**30:,.3g} GiB for {config.num_parameters:.3g} parameters"
+            f" and {config.data.num_measured:,} samples, but hardware.memory_gib allows {limit / 2**30:.3g};"
+            " make it smaller or raise hardware.memory_gib"
         )
+
+
+def _sizes(config: RunConfig) -> str:
+    """The keys that make a run large, with their values: 'model.width=8 model.depth=1 data.num_samples=300'."""
+    parts = {"model": config.model, "data": config.data}
+    return " ".join(
+        f"{group}.{field.name}={value}"
+        for group, part in parts.items()
+        for field, _ in schema_fields(type(part))
+        if isinstance(value := getattr(part, field.name), int) and not isinstance(value, bool)
+    )

@@ -72,6 +72,7 @@ class RunConfig(TopLevel):
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """A checked configuration from plain nested values; raises BadInput with one line."""
         values = {k: v for k, v in values.items() if k not in ("zip", "cells", "hydra")}
+        _check_keys(values)
         top = build(TopLevel, {k: v for k, v in values.items() if k not in COMPONENTS and k not in PARTS}, "")
         parts: dict[str, Any] = {}
         for group in COMPONENTS:
@@ -89,6 +90,14 @@ class RunConfig(TopLevel):
     @property
     def num_parameters(self) -> int:
         return self.model.num_parameters(self.data)
+
+
+def _check_keys(values: Mapping[str, Any]) -> None:
+    """Unknown keys at the top, where the nearest one may be a group."""
+    known = [field.name for field in dataclasses.fields(RunConfig)]
+    for name in values:
+        if name not in known:
+            raise BadInput(f"{name} is not a key{nearest(str(name), known)}; keys: {', '.join(known)}")
 
 
 def _component(group: str, values: Any, allowed: tuple[str, ...]) -> Any:
@@ -129,9 +138,21 @@ def _target_schema(group: str, target: str, allowed: tuple[str, ...]) -> Any:
         raise BadInput(
             f"{where}: {target} needs a nested class Config that extends memcap.config.schema.{base}"
         )
-    if not schema.kind:
-        raise BadInput(f"{where}: {target}.Config needs a kind, a short name that stays when the code moves")
+    _check_custom(schema, group, f"{where}: {target}.Config")
     return schema
+
+
+def _check_custom(schema: Any, group: str, named: str) -> None:
+    """A part of the user's own must be told apart from built-in ones, and each of its fields must be hashed or not."""
+    if not schema.kind:
+        raise BadInput(f"{named} needs a kind, a short name that stays when the code moves")
+    if schema.kind in COMPONENTS[group]:
+        raise BadInput(f"{named} needs a kind of its own, got {schema.kind!r}, which is built in")
+    for field, _ in schema_fields(schema):
+        if "identity" not in field.metadata:
+            raise BadInput(
+                f"{named}: declare {field.name} with counts() or ignored() of memcap.config.fields"
+            )
 
 
 def _plain(value: Any) -> Any:

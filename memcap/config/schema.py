@@ -7,7 +7,6 @@ A component is a dataclass with a stable ``kind`` and an integer ``version`` (ra
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any, ClassVar
 
 from memcap.config.fields import counts, ignored
@@ -105,6 +104,10 @@ class ModelConfig(Component):
         """The same with derived values filled in, so that a default and its value have one id."""
         return self
 
+    def derived_keys(self, data: DataConfig) -> tuple[str, ...]:
+        """Fields with the value that ``resolved`` takes from the data: they move when the data does."""
+        return ()
+
     def num_parameters(self, data: DataConfig) -> int:
         """All trainable parameters."""
         raise NotImplementedError
@@ -141,6 +144,9 @@ class MlpConfig(ModelConfig):
     def resolved(self, data: DataConfig) -> ModelConfig:
         return dataclasses.replace(self, output_dim=self.output_dim or data.num_inputs)
 
+    def derived_keys(self, data: DataConfig) -> tuple[str, ...]:
+        return ("output_dim",) if self.output_dim == data.num_inputs else ()
+
     def layer_dims(self, data: DataConfig) -> list[int]:
         """D, W, ..., W, output_dim, V."""
         return [
@@ -151,8 +157,11 @@ class MlpConfig(ModelConfig):
         ]
 
     def num_parameters(self, data: DataConfig) -> int:
-        dims = self.layer_dims(data)
-        return sum((a + self.bias) * b for a, b in itertools.pairwise(dims))
+        # Not from layer_dims: a depth of a billion has to be refused before it becomes a list.
+        output_dim = self.output_dim or data.num_inputs
+        hidden = (data.num_inputs + self.bias) + (self.depth - 1) * (self.width + self.bias)
+        output = (self.width + self.bias) * output_dim + (output_dim + self.bias) * data.num_outputs
+        return hidden * self.width + output
 
     def activations_per_sample(self, data: DataConfig) -> int:
         return data.num_inputs + 2 * self.width * self.depth + (self.output_dim or 0) + data.num_outputs

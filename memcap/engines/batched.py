@@ -10,7 +10,7 @@ from torch import Tensor
 from memcap.optimizers import clip_by_norm_
 from memcap.population import Batch, Population
 
-# Scalars and batches of this many steps are prepared at once: enough to hide the cost, little to hold.
+# Scalars of this many steps are prepared at once: enough to hide the cost, little to hold.
 STEPS_PREPARED = 256
 
 
@@ -23,22 +23,23 @@ class BatchedEngine:
     name: ClassVar[str] = "batched"
 
     def advance(self, population: Population, num_steps: int) -> None:
-        """``num_steps`` steps in place, with batches and schedule of each member's own."""
-        while num_steps > 0:
-            block = min(num_steps, STEPS_PREPARED)
-            self._advance_block(population, block)
-            num_steps -= block
+        """``num_steps`` steps in place, with batches and schedule of each member's own.
+
+        However a training is split into calls, the bits are the same.
+        """
+        end = population.step + num_steps
+        while population.step < end:
+            block_end = (population.step // STEPS_PREPARED + 1) * STEPS_PREPARED
+            self._advance_block(population, min(end, block_end) - population.step)
 
     def _advance_block(self, population: Population, num_steps: int) -> None:
-        rates_KM = population.learning_rates(population.step, num_steps)
-        scalars = population.optimizer.coefficients(rates_KM, population.step, population.values)
+        rows = _coefficient_rows(population, num_steps)
         device, dtype = population.device, population.dtype
-        rows = {name: value.to(device, dtype).unbind(0) for name, value in scalars.items()}
         clips = bool(torch.isfinite(population.values["clip_norm"]).any())
         clip_norm_M1 = population.values["clip_norm"][:, None].to(device, dtype) if clips else None
         batches = population.batches(population.step, num_steps)
         for k in range(num_steps):
-            batch = population.training_set if batches is None else batches[k]
+            batch = population.training_set if batches is None else next(batches)
             gradients_MP = gradients(population, batch)
             if clip_norm_M1 is not None:
                 clip_by_norm_(gradients_MP, clip_norm_M1)
@@ -47,6 +48,24 @@ class BatchedEngine:
                 population.parameters_MP, gradients_MP, population.state, coefficients
             )
         population.step += num_steps
+
+
+def _coefficient_rows(population: Population, num_steps: int) -> dict[str, tuple[Tensor, ...]]:
+    """The optimizer's scalars of the next K steps, each a tuple of K tensors [M, 1].
+
+    They are computed for all of the block that the population stands in, and then cut: torch and NumPy round
+    powers and cosines differently in the vectorized part of an array and in what is left over. Computed from
+    wherever a call starts, they would differ in the last bit, and measuring a run would change its weights.
+    """
+    offset = population.step % STEPS_PREPARED
+    start = population.step - offset
+    rates_KM = population.learning_rates(start, STEPS_PREPARED)
+    scalars = population.optimizer.coefficients(rates_KM, start, population.values)
+    needed = slice(offset, offset + num_steps)
+    return {
+        name: value[needed].to(population.device, population.dtype).unbind(0)
+        for name, value in scalars.items()
+    }
 
 
 def gradients(population: Population, batch: Batch) -> Tensor:

@@ -50,3 +50,16 @@ class Autoencoder(Model):
         if self.config.bias:
             features_MNF = features_MNF + parameters["decoder.bias"][:, None, :]
         return activate(features_MNF)
+
+    @property
+    def num_parameters_effective(self) -> int:
+        """A product of rank r = min(width, F) has r (2F - r) dimensions, a symmetric one F r - r (r - 1) / 2.
+
+        The difference to the number of parameters is the freedom to turn the hidden layer.
+        """
+        features = self.data.num_inputs
+        rank = min(self.config.width, features)
+        free = rank * (2 * features - rank)
+        if self.config.tied:
+            free = features * rank - rank * (rank - 1) // 2
+        return free + (features if self.config.bias else 0)

@@ -35,11 +35,10 @@ def discoverable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hydra's suite expects the defaults of a process that named no version_base; memcap.train names one."""
-    fresh = VersionBase()
-    monkeypatch.setitem(Singleton._instances, VersionBase, fresh)
+    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
 def test_hydra_discovers_the_launcher() -> None:
@@ -47,11 +46,13 @@ def test_hydra_discovers_the_launcher() -> None:
     assert MemcapLauncher.__name__ in names
 
 
+@pytest.mark.usefixtures("no_version_base")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("memcap", [])])
 class TestOrdinaryTask(LauncherTestSuite):
     """Hydra's suite, whose task functions know nothing of cells."""
 
 
+@pytest.mark.usefixtures("no_version_base")
 @pytest.mark.parametrize(
     ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=memcap", "hydra.job.chdir=true"])]
 )

@@ -1,0 +1,28 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import pytest
+from compositions import composed_config, composed_values
+
+from memcap.config.run_config import RunConfig
+
+# Machines that run tests are shared: an example that took long is no failure.
+hypothesis.settings.register_profile("memcap", deadline=None)
+hypothesis.settings.load_profile("memcap")
+
+
+@pytest.fixture(scope="session")
+def run_config() -> Callable[..., RunConfig]:
+    """``run_config("model.width=8", "seed=3")``: a checked configuration, composed by Hydra from conf/."""
+    return composed_config
+
+
+@pytest.fixture(scope="session")
+def run_values() -> Callable[..., dict[str, Any]]:
+    """The same as plain nested values, before any check; the caller's own to change."""
+    return composed_values

@@ -1,0 +1,173 @@
+"""Imports go downward only.
+
+The order below is documentation: a new module finds its place in it, or moves it on purpose. Each line may
+import the lines above it; names on one line do not know each other. ``memcap.config`` names the classes that do
+the work as text and imports them at the last moment (``memcap.config.implementation``), so that nothing heavy
+stands between a command and its first error message.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = (
+    ("errors",),
+    ("config", "random"),
+    ("data", "models", "objectives", "optimizers"),
+    ("population", "grouping"),
+    ("engines",),
+    ("measures",),
+    ("budget",),
+    ("records",),
+    ("study",),  # reads records; knows nothing of training
+    ("training",),
+    ("machine", "environment", "explanations"),
+    ("command_line",),
+    ("cells", "study_run"),  # two files of one part: see TOGETHER
+    ("train",),
+    ("__main__",),
+    ("hydra_plugins",),  # launcher and sweeper: found by Hydra, imported by nobody
+)
+# cells is what callers see and imports no torch; study_run does its work and is imported by it when it starts.
+TOGETHER = {("cells", "study_run"), ("study_run", "cells")}
+# Hydra composes; below the command line a configuration is a RunConfig.
+KNOW_HYDRA = {"train", "command_line", "explanations", "hydra_plugins"}
+
+
+class Import(NamedTuple):
+    """One import statement: who, what (``memcap.data.order``), and whether it runs with the module."""
+
+    source: Path
+    line: int
+    target: str
+    at_once: bool
+
+
+def files() -> list[Path]:
+    return sorted([*(ROOT / "memcap").rglob("*.py"), *(ROOT / "launch" / "hydra_plugins").rglob("*.py")])
+
+
+def unit(path: Path) -> str:
+    """The line's name of a file: 'data' for memcap/data/order.py, '' for memcap/__init__.py."""
+    if not path.is_relative_to(ROOT / "memcap"):
+        return "hydra_plugins"
+    first = path.relative_to(ROOT / "memcap").parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def unit_of_target(target: str) -> str | None:
+    """The same for a dotted name; None for other people's packages."""
+    top, *rest = target.split(".")
+    if top == "hydra_plugins":
+        return top
+    if top != "memcap":
+        return None
+    known = rest and ((ROOT / "memcap" / rest[0]).is_dir() or (ROOT / "memcap" / f"{rest[0]}.py").exists())
+    return rest[0] if known else ""
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every import of a file, also those inside functions and under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    later = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        at_once = id(node) not in later
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(path, node.lineno, alias.name, at_once)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                yield Import(path, node.lineno, f"{node.module}.{alias.name}", at_once)
+
+
+def upward(found: Import) -> bool:
+    """Whether an import goes against the order."""
+    place = {name: number for number, names in enumerate(LAYERS) for name in names}
+    source, target = unit(found.source), unit_of_target(found.target)
+    if target is None or target == source or (source, target) in TOGETHER:
+        return False
+    if target == "":
+        return found.target != "memcap.__version__"
+    return place[target] >= place[source]
+
+
+def test_every_module_has_its_place() -> None:
+    units = {unit(path) for path in files()} - {""}
+    assert units == {name for names in LAYERS for name in names}, "add the module to LAYERS, where it belongs"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downward(path: Path) -> None:
+    assert [f"line {found.line}: {found.target}" for found in imports(path) if upward(found)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "wrong"),
+    [
+        ("config/schema.py", "memcap.models.mlp.Mlp", True),
+        ("data/order.py", "memcap.random.stream", False),
+        ("data/order.py", "memcap.models", True),
+        ("study/load.py", "memcap.training.train_population", True),
+        ("study/load.py", "memcap.records.atomic", False),
+        ("cells.py", "memcap.study_run.StudyRun", False),
+        ("records/atomic.py", "memcap.records.table", False),
+        ("records/provenance.py", "memcap.__version__", False),
+        ("records/provenance.py", "memcap.sweep", True),
+        ("random.py", "torch.nn", False),
+    ],
+)
+def test_what_goes_upward_is_seen(source: str, target: str, wrong: bool) -> None:
+    assert upward(Import(ROOT / "memcap" / source, 1, target, True)) == wrong
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert [found.target for found in imports(ROOT / "memcap" / "__init__.py") if found.at_once] == []
+
+
+def test_cells_start_their_work_late() -> None:
+    (found,) = [i for i in imports(ROOT / "memcap" / "cells.py") if i.target.startswith("memcap.study_run")]
+    assert not found.at_once
+
+
+def test_hydra_is_known_at_the_command_line_only() -> None:
+    tops = ("hydra", "omegaconf")
+    knowing = {unit(path) for path in files() for i in imports(path) if i.target.split(".")[0] in tops}
+    assert knowing <= KNOW_HYDRA
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("memcap.config.run_config", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
+        ("memcap.config.identity", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
+        ("memcap.config.cell", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
+        ("memcap.machine", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
+        ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
+        ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
+        ("hydra_plugins.memcap.launcher", "torch numpy wandb pandas scipy matplotlib"),
+        ("hydra_plugins.memcap.sweeper", "torch numpy wandb pandas scipy matplotlib"),
+    ],
+)
+def test_a_start_is_light(module: str, absent: str) -> None:
+    """Torch takes 1.6 s to import: help, completion and a typo's message must not wait for it."""
+    code = f"import sys, {module}; print(*sorted(set({absent.split()!r}) & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "launch")])}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=where)
+    assert ran.stdout.strip() == ""
