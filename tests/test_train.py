@@ -257,8 +257,9 @@ def test_zip_and_csv(main: Main, tmp_path: Path) -> None:
 
 
 def test_a_formula_typed_in_a_shell(tmp_path: Path) -> None:
-    small = " ".join(SMALL)
-    line = f"{sys.executable} -m memcap.train activation=formula activation.formula=x*sin\\(3*x\\) tracking=disabled {small}"
+    small = " ".join(["tracking=disabled", *SMALL])
+    formula = "activation=formula activation.formula=x*sin\\(3*x\\)"
+    line = f"{sys.executable} -m memcap.train {formula} {small}"
     done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (result,) = results(tmp_path)

@@ -31,7 +31,10 @@ def test_a_wheel_in_an_empty_directory(tmp_path: Path) -> None:
     empty.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
-    where = "import memcap, memcap.conf, hydra_plugins.memcap.sweeper as s; print(memcap.__file__, memcap.conf.__file__, s.__file__)"
+    where = (
+        "import memcap, memcap.conf, hydra_plugins.memcap.sweeper as sweeper\n"
+        "print(memcap.__file__, memcap.conf.__file__, sweeper.__file__)"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", where], cwd=empty, env=environment, capture_output=True, text=True, check=True
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from memcap.config.schema import Component
+from memcap.config.component import Component
 
 
 def implementation(component: Component) -> Any:

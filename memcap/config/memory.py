@@ -7,8 +7,8 @@ import os
 from memcap.config.fields import schema_fields
 from memcap.config.formula import parse_formula
 from memcap.config.formula_tree import Binary, Call, Negate, Node
+from memcap.config.model_schema import FormulaActivationConfig
 from memcap.config.run_config import RunConfig
-from memcap.config.schema import FormulaActivationConfig
 from memcap.errors import BadInput
 
 # Copies of one sample's activations alive at the peak: values, their gradients, and both again for the second

@@ -120,6 +120,8 @@ def _component(group: str, values: Any, allowed: tuple[str, ...]) -> Any:
 def _target_schema(group: str, target: str, allowed: tuple[str, ...]) -> Any:
     """The ``Config`` class of a part named by its import path; only trusted prefixes are imported."""
     where = f"{group}._target_"
+    if group == "schedule":
+        raise BadInput(f"{where}: schedules are built in ({', '.join(COMPONENTS[group])}), got {target!r}")
     prefixes = TRUSTED_TARGETS + allowed
     if not any(target == p or target.startswith(p if p.endswith(".") else p + ".") for p in prefixes):
         raise BadInput(

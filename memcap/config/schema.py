@@ -1,7 +1,8 @@
 """Every key of a run: types and constraints here, values in conf/*.yaml, and no value in both.
 
 A component is a dataclass with a stable ``kind`` and an integer ``version`` (raised when its numbers change);
-``implementation`` names the class that does the work, imported only when a run starts.
+``implementation`` names the class that does the work, imported only when a run starts. Data sets and models have
+files of their own and are entered here.
 """
 
 from __future__ import annotations
@@ -9,205 +10,27 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+from memcap.config.component import Component
+from memcap.config.data_schema import (
+    CLASSES,
+    FEATURES,
+    DataConfig,
+    RandomLabelsConfig,
+    SparseFeaturesConfig,
+)
 from memcap.config.fields import counts, ignored
-from memcap.config.formula import parse_formula
+from memcap.config.model_schema import (
+    PLAIN_ACTIVATIONS,
+    ActivationConfig,
+    AutoencoderConfig,
+    FormulaActivationConfig,
+    LinearConfig,
+    MlpConfig,
+    ModelConfig,
+    SinActivationConfig,
+    plain_activation,
+)
 from memcap.errors import BadInput
-
-CLASSES, FEATURES = "classes", "features"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Component:
-    """What every exchangeable part has; a part of one's own names its class in ``_target_``."""
-
-    kind: ClassVar[str] = ""
-    version: ClassVar[int] = 1
-    implementation: ClassVar[str] = ""
-    _target_: str | None = ignored(default=None)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Component):
-    """A data set; ``num_samples`` None means a fresh batch every step."""
-
-    targets: ClassVar[str] = CLASSES
-    num_samples: int | None = counts(at_least=1, per_member=True)
-    batch_size: int | None = counts(at_least=1)
-
-    @property
-    def num_inputs(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def num_outputs(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def num_measured(self) -> int:
-        """Samples that a loss is measured on."""
-        assert self.num_samples is not None
-        return self.num_samples
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomLabelsConfig(DataConfig):
-    kind = "random_labels"
-    implementation = "memcap.data.random_labels:RandomLabels"
-    num_samples: int = counts(at_least=1, per_member=True)
-    input_dim: int = counts(at_least=1)
-    num_classes: int = counts(at_least=2)
-
-    @property
-    def num_inputs(self) -> int:
-        return self.input_dim
-
-    @property
-    def num_outputs(self) -> int:
-        return self.num_classes
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SparseFeaturesConfig(DataConfig):
-    kind = "sparse_features"
-    implementation = "memcap.data.sparse_features:SparseFeatures"
-    targets = FEATURES
-    num_features: int = counts(at_least=1)
-    active_probability: float = counts(above=0, at_most=1, per_member=True)
-    importance_decay: float = counts(above=0, at_most=1, per_member=True)
-    evaluation_samples: int = ignored(at_least=1)
-
-    @property
-    def num_inputs(self) -> int:
-        return self.num_features
-
-    @property
-    def num_outputs(self) -> int:
-        return self.num_features
-
-    @property
-    def num_measured(self) -> int:
-        return self.num_samples or self.evaluation_samples
-
-
-INITIALIZATIONS = ("uniform", "gaussian", "xavier")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Component):
-    """A network; ``uses_activation`` False keeps the activation out of the run's identity."""
-
-    uses_activation: ClassVar[bool] = True
-    initialization: str = counts(choices=INITIALIZATIONS)
-    initialization_scale: float = counts(at_least=0, per_member=True)
-
-    def resolved(self, data: DataConfig) -> ModelConfig:
-        """The same with derived values filled in, so that a default and its value have one id."""
-        return self
-
-    def derived_keys(self, data: DataConfig) -> tuple[str, ...]:
-        """Fields with the value that ``resolved`` takes from the data: they move when the data does."""
-        return ()
-
-    def num_parameters(self, data: DataConfig) -> int:
-        """All trainable parameters."""
-        raise NotImplementedError
-
-    def activations_per_sample(self, data: DataConfig) -> int:
-        """Floats that a forward pass keeps for each sample, for the memory bound."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearConfig(ModelConfig):
-    kind = "linear"
-    implementation = "memcap.models.linear:Linear"
-    uses_activation = False
-    bias: bool = counts()
-
-    def num_parameters(self, data: DataConfig) -> int:
-        return (data.num_inputs + self.bias) * data.num_outputs
-
-    def activations_per_sample(self, data: DataConfig) -> int:
-        return data.num_inputs + data.num_outputs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MlpConfig(ModelConfig):
-    kind = "mlp"
-    implementation = "memcap.models.mlp:Mlp"
-    width: int = counts(at_least=1)
-    depth: int = counts(at_least=1)
-    output_dim: int | None = counts(at_least=1)
-    bias: bool = counts()
-    residual: bool = counts()
-
-    def resolved(self, data: DataConfig) -> ModelConfig:
-        return dataclasses.replace(self, output_dim=self.output_dim or data.num_inputs)
-
-    def derived_keys(self, data: DataConfig) -> tuple[str, ...]:
-        return ("output_dim",) if self.output_dim == data.num_inputs else ()
-
-    def layer_dims(self, data: DataConfig) -> list[int]:
-        """D, W, ..., W, output_dim, V."""
-        return [
-            data.num_inputs,
-            *[self.width] * self.depth,
-            self.output_dim or data.num_inputs,
-            data.num_outputs,
-        ]
-
-    def num_parameters(self, data: DataConfig) -> int:
-        # Not from layer_dims: a depth of a billion has to be refused before it becomes a list.
-        output_dim = self.output_dim or data.num_inputs
-        hidden = (data.num_inputs + self.bias) + (self.depth - 1) * (self.width + self.bias)
-        output = (self.width + self.bias) * output_dim + (output_dim + self.bias) * data.num_outputs
-        return hidden * self.width + output
-
-    def activations_per_sample(self, data: DataConfig) -> int:
-        return data.num_inputs + 2 * self.width * self.depth + (self.output_dim or 0) + data.num_outputs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig(ModelConfig):
-    kind = "autoencoder"
-    implementation = "memcap.models.autoencoder:Autoencoder"
-    width: int = counts(at_least=1)
-    tied: bool = counts()
-    bias: bool = counts()
-
-    def num_parameters(self, data: DataConfig) -> int:
-        matrices = 1 if self.tied else 2
-        return data.num_inputs * (self.width * matrices + self.bias)
-
-    def activations_per_sample(self, data: DataConfig) -> int:
-        return 3 * data.num_inputs + self.width
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ActivationConfig(Component):
-    """An elementwise function; the built-in ones are told apart by their ``kind``."""
-
-
-def _plain_activation(name: str) -> type[ActivationConfig]:
-    namespace = {"kind": name, "__doc__": f"The activation {name}.", "__module__": __name__}
-    title = name.title() + "ActivationConfig"
-    return dataclasses.dataclass(frozen=True, kw_only=True)(type(title, (ActivationConfig,), namespace))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SinActivationConfig(ActivationConfig):
-    kind = "sin"
-    frequency: float = counts(per_member=True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FormulaActivationConfig(ActivationConfig):
-    kind = "formula"
-    formula: str = counts()
-
-    def __post_init__(self) -> None:
-        # The canonical spelling, so that spaces do not make another run.
-        object.__setattr__(self, "formula", parse_formula(self.formula).canonical)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -330,9 +153,6 @@ class RecordsConfig:
     weights_up_to: int = ignored(at_least=0)
 
 
-PLAIN_ACTIVATIONS = ("relu", "relu2", "relu3", "relu4", "silu", "gelu", "tanh", "identity")
-
-
 def _by_kind(*classes: type[Any]) -> dict[str, type[Any]]:
     return {cls.kind: cls for cls in classes}
 
@@ -341,7 +161,7 @@ COMPONENTS: dict[str, dict[str, type[Any]]] = {
     "data": _by_kind(RandomLabelsConfig, SparseFeaturesConfig),
     "model": _by_kind(LinearConfig, MlpConfig, AutoencoderConfig),
     "activation": _by_kind(
-        *map(_plain_activation, PLAIN_ACTIVATIONS), SinActivationConfig, FormulaActivationConfig
+        *map(plain_activation, PLAIN_ACTIVATIONS), SinActivationConfig, FormulaActivationConfig
     ),
     "objective": _by_kind(CrossEntropyConfig, SquaredErrorConfig),
     "optimizer": _by_kind(SgdConfig, AdamConfig, AdamWConfig),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from memcap.config.schema import DataConfig
+from memcap.config.data_schema import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)

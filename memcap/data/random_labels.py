@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from memcap.config.schema import RandomLabelsConfig
+from memcap.config.data_schema import RandomLabelsConfig
 from memcap.data.dataset import Dataset, Samples
 from memcap.random import stream
 

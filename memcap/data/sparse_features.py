@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from memcap.config.schema import SparseFeaturesConfig
+from memcap.config.data_schema import SparseFeaturesConfig
 from memcap.data.dataset import Dataset, Samples
 from memcap.random import stream
 

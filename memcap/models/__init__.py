@@ -8,8 +8,8 @@ from torch import Tensor
 
 from memcap.config.formula import parse_formula
 from memcap.config.implementation import implementation
+from memcap.config.model_schema import FormulaActivationConfig
 from memcap.config.run_config import RunConfig
-from memcap.config.schema import FormulaActivationConfig
 from memcap.models.activation import Activation, activation_function
 from memcap.models.model import Model
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.config.schema import AutoencoderConfig
+from memcap.config.model_schema import AutoencoderConfig
 from memcap.models.initialization import initial_matrix
 from memcap.models.model import Activate, Model
 

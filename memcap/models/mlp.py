@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.config.schema import MlpConfig
+from memcap.config.model_schema import MlpConfig
 from memcap.models.initialization import initial_bias, initial_matrix
 from memcap.models.model import Activate, Model
 

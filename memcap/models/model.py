@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.config.schema import DataConfig
+from memcap.config.data_schema import DataConfig
 
 Activate = Callable[[Tensor], Tensor]
 

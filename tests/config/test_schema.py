@@ -22,7 +22,7 @@ OPTIONS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.ya
 # Keys of train.yaml that Hydra or the sweeper reads, not the schema.
 NOT_OF_A_RUN = {"defaults", "hydra", "zip", "cells"}
 # Keys whose name says it all.
-SELF_EXPLANATORY = {"kind", "learning_rate"}
+SELF_EXPLANATORY = {"kind"}
 
 # What cannot change the numbers; everything else counts. A key moves here only for a reason.
 IGNORED = {
@@ -31,7 +31,6 @@ IGNORED = {
     "fail_fast",
     "max_attempts",
     "allow_targets",
-    "data.evaluation_samples",
     "hardware.device",
     "hardware.engine",
     "hardware.threads",
