@@ -32,13 +32,15 @@ LAYERS = (
     ("training",),
     ("machine", "environment", "explanations"),
     ("command_line",),
-    ("cells", "study_run"),  # two files of one part: see TOGETHER
+    ("outcome",),
+    ("ledger",),
+    ("pack_recorder",),
+    ("study_run",),
+    ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
     ("train",),
     ("__main__",),
     ("hydra_plugins",),  # launcher and sweeper: found by Hydra, imported by nobody
 )
-# cells is what callers see and imports no torch; study_run does its work and is imported by it when it starts.
-TOGETHER = {("cells", "study_run"), ("study_run", "cells")}
 # Hydra composes; below the command line a configuration is a RunConfig.
 KNOW_HYDRA = {"train", "command_line", "explanations", "hydra_plugins"}
 
@@ -100,7 +102,7 @@ def upward(found: Import) -> bool:
     """Whether an import goes against the order."""
     place = {name: number for number, names in enumerate(LAYERS) for name in names}
     source, target = unit(found.source), unit_of_target(found.target)
-    if target is None or target == source or (source, target) in TOGETHER:
+    if target is None or target == source:
         return False
     if target == "":
         return found.target != "memcap.__version__"

@@ -1,0 +1,116 @@
+"""What happens to the members of one pack, written down as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from memcap.config.cell import Cell
+from memcap.engines import build_engine
+from memcap.ledger import Ledger
+from memcap.measures.observation import Row
+from memcap.models import build_model
+from memcap.records.provenance import provenance
+from memcap.records.run_folder import RunFolder, result_record
+from memcap.records.study_folder import index_row
+from memcap.records.wandb_run import WandbRun
+from memcap.training import MemberResult
+
+
+class PackRecorder:
+    """Writes what happens to the members of one pack into their run folders, and mirrors it to W&B."""
+
+    def __init__(self, pack: Sequence[Cell], ledger: Ledger) -> None:
+        self.pack = list(pack)
+        self.ledger = ledger
+        self.member_steps = self.skipped_steps = 0
+        self.folders = [RunFolder(ledger.outputs, cell.run_id) for cell in pack]
+        self.attempts: list[int] = []
+        self.mirrors: list[WandbRun] = []
+        self.started = time.monotonic()
+
+    def start(self) -> None:
+        """Opens the folder of each run; one that cannot be opened fails and leaves the pack."""
+        opened = []
+        for cell, folder in zip(self.pack, self.folders, strict=True):
+            try:
+                self.attempts.append(folder.start(cell.config.to_dict()))
+                opened.append((cell, folder))
+            except OSError as error:
+                self.ledger.fail(cell, error)
+        self.pack = [cell for cell, _ in opened]
+        self.folders = [folder for _, folder in opened]
+        tracker = self.ledger.open_tracker()
+        for cell in self.pack:
+            name = " ".join(cell.overrides) or cell.run_id
+            self.mirrors.append(tracker.start(cell.run_id, cell.config.to_dict(), name))
+
+    def on_advance(self, member_steps: int, skipped: int) -> None:
+        self.member_steps += member_steps
+        self.skipped_steps += skipped
+        self.ledger.progress.advance(member_steps, skipped)
+
+    def on_row(self, member: int, row: Row) -> None:
+        if self.ledger.is_open(self.pack[member]):
+            try:
+                self.folders[member].append(row)
+            except OSError as error:
+                self._fail(member, error)
+                return
+            self.mirrors[member].log(row)
+
+    def on_end(self, member: int, result: MemberResult) -> None:
+        if not self.ledger.is_open(self.pack[member]):
+            return
+        cell, status = self.pack[member], result.ending.status
+        summary = self._summary(cell, result)
+        arrays = {"samples": result.samples, "weights": result.weights}
+        record = result_record(
+            run_id=cell.run_id,
+            status=status,
+            stop_reason=result.ending.reason,
+            steps=result.steps,
+            attempts=self.attempts[member],
+            config=cell.config.to_dict(),
+            summary=summary,
+            provenance=self._provenance(cell, result),
+            studies=[self.ledger.study.name],
+        )
+        try:
+            self.folders[member].finish(record, {name: values for name, values in arrays.items() if values})
+        except OSError as error:
+            self._fail(member, error)
+            return
+        outcome = self.ledger.by_id[cell.run_id]
+        outcome.status, outcome.summary = status, summary
+        self.mirrors[member].finish({**summary, "status": status, "stop_reason": result.ending.reason}, 0)
+        self.ledger.study.append_index(index_row(record, cell.overrides))
+        self.ledger.progress.count(status)
+
+    def _fail(self, member: int, error: Exception) -> None:
+        self.ledger.fail(self.pack[member], error)
+        self.mirrors[member].finish({"status": "failed"}, 1)
+
+    def _summary(self, cell: Cell, result: MemberResult) -> dict[str, Any]:
+        model = build_model(cell.config)
+        return {
+            **result.row,
+            "num_samples": cell.config.data.num_samples,
+            "num_parameters": model.num_parameters,
+            "num_parameters_without_head": model.num_parameters_without_head,
+            "num_parameters_effective": model.num_parameters_effective,
+        }
+
+    def _provenance(self, cell: Cell, result: MemberResult) -> dict[str, Any]:
+        hardware = cell.config.hardware
+        record = provenance(
+            device=hardware.device,
+            engine=build_engine(hardware).name,
+            threads=torch.get_num_threads(),
+            wall_time_s=time.monotonic() - self.started,
+            data_fingerprint=result.data_fingerprint,
+        )
+        return {**record, "population": len(self.pack)}
