@@ -21,8 +21,9 @@ figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 num_classes = int(runs["data.num_classes"].iloc[0])
 largest = runs["data.num_samples"].max()
 axes.plot([0, largest], [0, largest * math.log2(num_classes)], color="0.6", linestyle=":", linewidth=1.2)
-axes.annotate("everything memorized: $N\\,\\log_2 V$", (0.30 * largest, 0.325 * largest * math.log2(num_classes)),
-              rotation=38, color="0.4", fontsize=9, ha="center")  # fmt: skip
+axes.text(0.72 * largest, 0.745 * largest * math.log2(num_classes), "everything memorized: $N\\,\\log_2 V$",
+          rotation=math.degrees(math.atan(math.log2(num_classes))), rotation_mode="anchor", color="0.4", fontsize=9,
+          ha="center", transform_rotates_text=True)  # fmt: skip
 for (width, num_parameters), of_width in runs.groupby(["model.width", "num_parameters"]):
     bits = of_width.groupby("data.num_samples")["memory/bits"]
     mean, error = bits.mean(), bits.sem()
@@ -32,7 +33,7 @@ num_seeds, steps = runs["seed"].nunique(), runs["steps"].iloc[0]
 axes.set_xlabel("samples N")
 axes.set_ylabel("memorized bits")
 axes.set_title(
-    f"One hidden layer, D = V = 10, {steps:,} steps, mean ± s.e. of {num_seeds} seeds", fontsize=10
+    f"One hidden layer, D = V = 10, {steps:,} steps, cosine, mean ± s.e. of {num_seeds} seeds", fontsize=10
 )
 axes.set_ylim(0, None)
 axes.set_xlim(0, None)
