@@ -165,7 +165,13 @@ def test_nan_from_the_start_diverges_at_the_first_check() -> None:
 @pytest.mark.parametrize("stop", ["none", "memorized", "plateau"])
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_measuring_more_changes_no_bit_of_the_weights(dtype: str, stop: str, num_members: int) -> None:
-    common = (*EASY, f"budget.stop={stop}", f"hardware.dtype={dtype}", "budget.steps=150", "schedule=cosine")
+    common = (
+        *EASY,
+        f"budget.stop={stop}",
+        f"hardware.dtype={dtype}",
+        "budget.steps=150",
+        "budget.check_every=50",
+    )
     own = [(f"seed={m}", f"data.num_samples={8 - m}") for m in range(num_members)]
     recorders = [
         train([small_config(*common, *o, *measure) for o in own])

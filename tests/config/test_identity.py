@@ -142,7 +142,7 @@ def test_the_walk_over_values_sees_all_of_them() -> None:
         (("model=linear",), ("model=linear", "activation=tanh")),
         (("model=linear",), ("model=linear", "activation=formula")),
         ((), ("budget=fixed", "hardware=cuda", "measure=light", "tracking=disabled")),
-        ((), ("study=a", "force=true", "paths.outputs=elsewhere", "experiment=bits_vs_samples")),
+        ((), ("study=a", "force=true", "paths.outputs=elsewhere", "records.weights=none")),
     ],
 )
 def test_two_spellings_of_one_run(one: tuple[str, ...], same: tuple[str, ...]) -> None:
