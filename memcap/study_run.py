@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 
@@ -58,10 +59,15 @@ class StudyRun:
     def _sort_out(self) -> list[Cell]:
         """The cells to train; the others get their outcome from what is on disk. Writes nothing."""
         ledger, config = self.ledger, self.ledger.config
-        todo = []
+        todo, again = [], set()
         for outcome in ledger.outcomes:
             folder = RunFolder(ledger.outputs, outcome.cell.run_id)
             result = None if config.force else folder.read_result()
+            # What was not measured along the way can only be had by training again; the record stays until then.
+            lacking = outcome.cell.config.measure.lacking(result["config"]["measure"]) if result else []
+            if lacking:
+                again |= {(folder.run_id, name) for name in lacking}
+                result = None
             failure = folder.read_failure()
             failures = int(failure.get("failures", 1)) if failure else 0
             if result is not None:
@@ -72,6 +78,10 @@ class StudyRun:
             else:
                 ledger.failures[folder.run_id] = failures
                 todo.append(outcome.cell)
+        if again:
+            number, keys = len({run_id for run_id, _ in again}), sorted({name for _, name in again})
+            names = ", ".join(f"measure.{name}" for name in keys)
+            print(f"memcap: {number} finished runs are trained again, for {names} they lack", file=sys.stderr)
         return todo
 
     def _list_cells(self) -> None:

@@ -125,6 +125,25 @@ def test_force_makes_a_new_attempt(main: Main, tmp_path: Path) -> None:
     assert before["summary"] == after["summary"]  # same seed, same bits
 
 
+def test_a_finished_run_is_trained_again_for_measures_that_it_lacks(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("measure=light") == 0
+    (before,) = results(tmp_path)
+    capsys.readouterr()
+    assert main() == 0
+    assert (
+        "1 finished runs are trained again, for measure.evaluation, measure.samples, measure.sharpness"
+        in (capsys.readouterr().err)
+    )
+    (after,) = results(tmp_path)
+    assert (before["attempts"], after["attempts"]) == (1, 2)
+    assert "sharpness/top_eigenvalue" in after["summary"]  # type: ignore[operator]
+    assert before["summary"].items() <= after["summary"].items()  # type: ignore[attr-defined]
+    assert main("measure=light", "measure.points=3") == 0  # it has all that and more
+    assert "1 skipped" in capsys.readouterr().out
+
+
 def test_a_diverged_run_is_a_result(main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rates = "optimizer.learning_rate=0.01,1e30"
     assert main("-m", rates, "activation=relu4", "optimizer=sgd", "budget.check_every=10") == 0

@@ -8,6 +8,7 @@ files of their own and are entered here.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from memcap.config.component import Component
@@ -130,6 +131,12 @@ class MeasureConfig:
     lanczos_tolerance: float = ignored(above=0)
     evaluation: bool = ignored()
     samples: bool = ignored()
+
+    def lacking(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Keys of what this asks for and a run that was measured as ``recorded`` does not have."""
+        parts = ("gradients", "sharpness", "evaluation", "samples")
+        keys = [name for name in parts if getattr(self, name) and not recorded.get(name)]
+        return keys + (["points"] if self.points > recorded.get("points", 0) else [])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,100 @@
+"""What a person reads at the end: the table, errors, where things are, what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compositions import composed_config
+
+from memcap.config.cell import Cell
+from memcap.config.identity import run_id
+from memcap.records.closing import print_closing, suggestions
+from memcap.records.progress import Progress
+from memcap.records.study_folder import StudyFolder
+from memcap.records.table import MOST_ROWS
+
+SUMMARY = {
+    "train/loss_nats": 0.5,
+    "memory/bits": 123.45,
+    "memory/bits_per_parameter": 0.9876,
+    "memory/memorized_samples": 17,
+    "sharpness/top_eigenvalue": 3.25,
+}
+Result = tuple[Cell, str, dict[str, Any], str | None]
+
+
+def cell(*overrides: str) -> Cell:
+    config = composed_config(*overrides)
+    return Cell(config, run_id(config), overrides)
+
+
+def closing(results: list[Result], folder: Path, command: str = "python -m memcap.train -m seed=0") -> None:
+    progress = Progress(100, len(results), quiet=True)
+    for _, status, _, _ in results:
+        progress.count(status)
+    print_closing(
+        results,
+        study=StudyFolder(folder, "s"),
+        progress=progress,
+        wall_time_s=1.5,
+        command=command,
+        axes=["seed"],
+    )
+
+
+def test_the_table_has_a_row_for_each_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results: list[Result] = [
+        (cell("seed=1"), "finished", SUMMARY, None),
+        (cell("seed=2"), "diverged", {"train/loss_nats": None, "memory/bits": None}, None),
+        (cell("seed=3"), "failed", {}, "ValueError: no"),
+    ]
+    closing(results, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        *("cell", "N", "parameters", "loss", "bits", "bits/param", "memorized", "sharpness", "status")
+    ]
+    assert lines[1].split() == ["seed=1", "300", "420", "0.5", "123.5", "0.988", "17", "3.25", "finished"]
+    assert lines[2].split() == ["seed=2", "300", "420", "-", "-", "-", "-", "-", "diverged"]
+    assert "1 finished, 1 diverged, 1 failed in 1.5 s" in lines
+    assert "failed: seed=3: ValueError: no" in lines
+    assert any(line.startswith("study:") and str(tmp_path / "studies" / "s") in line for line in lines)
+    assert lines[-1] == "next:   python -m memcap.train -m seed=0   # tries the failed runs again"
+
+
+def test_a_measure_that_no_run_has_is_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closing([(cell(), "finished", {"train/loss_mse": 0.25}, None)], tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["cell", "N", "parameters", "loss", "status"]
+    assert lines[1].split()[-2:] == ["0.25", "finished"]
+
+
+def test_long_sweeps_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = cell()
+    closing([(one, "finished", SUMMARY, None)] * (MOST_ROWS + 7), tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.count(one.run_id) == MOST_ROWS + 1  # and once as a path
+    assert "... and 7 more runs" in printed
+
+
+@pytest.mark.parametrize(
+    ("command", "axes", "status", "expected"),
+    [
+        ("python -m memcap.train", [], "finished", "python -m memcap.train -m seed=0,1,2"),
+        ("python -m memcap.train a=1", [], "finished", "python -m memcap.train -m a=1 seed=0,1,2"),
+        ("python -m memcap.train -m a=1,2", ["a"], "finished", "python -m memcap.train -m a=1,2 seed=0,1,2"),
+        ("python -m memcap.train a=1", [], "interrupted", "python -m memcap.train a=1   # goes on"),
+        ("python -m memcap.train a=1", [], "failed", "python -m memcap.train a=1   # tries"),
+    ],
+)
+def test_what_to_type_next(command: str, axes: list[str], status: str, expected: str) -> None:
+    progress = Progress(1, 1, quiet=True)
+    progress.count(status)
+    (line,) = suggestions(command, axes, progress)
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("command", ["python notebook.py", "python -m memcap.train -m seed=0,1"])
+def test_nothing_is_suggested_where_nothing_fits(command: str) -> None:
+    assert suggestions(command, ["seed"], Progress(1, 1, quiet=True)) == []
