@@ -10,6 +10,8 @@ on fewer cells and given per cell, since it grows with their number.
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -33,9 +35,17 @@ def measure(num_cells: int, extra: list[str]) -> tuple[float, float]:
     return wall_s, usage.ru_maxrss / 2**20
 
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_rusage]:
-    import os
+def machine() -> str:
+    """What the timings belong to."""
+    try:
+        import psutil
+    except ImportError:
+        return f"{platform.platform()}, {os.cpu_count()} threads (pip install -e '.[benchmarks]' says more)"
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"{platform.platform()}, {psutil.cpu_count(logical=False)} cores, {memory_gib:.0f} GiB"
 
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_rusage]:
     pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return pid, process.returncode, usage
@@ -47,6 +57,7 @@ def main() -> None:
     parser.add_argument("--cells", default="1000,10000", help="sweep sizes for memcap's sweeper and launcher")
     parser.add_argument("--stock-cells", type=int, default=100, help="sweep size for Hydra's own")
     arguments = parser.parse_args()
+    print(machine())
     print(f"{'path':<24}{'cells':>8}{'wall s':>10}{'ms/cell':>10}{'GiB':>8}")
     per_cell_ms = {}
     for num_cells in map(int, arguments.cells.split(",")):

@@ -71,4 +71,4 @@ class BudgetMonitor:
         loss_M = mean_losses(scores.loss_MN, batch)
         if scores.correct_MN is None:
             return loss_M, torch.ones(len(population), dtype=torch.bool)
-        return loss_M, (scores.correct_MN | ~batch.full_mask()).all(1).cpu()
+        return loss_M, (scores.correct_MN | ~batch.full_mask(scores.correct_MN)).all(1).cpu()

@@ -121,7 +121,7 @@ def _owners(group: str, name: str) -> str:
     """', but of mlp, autoencoder' where other parts of the same group have the key."""
     from memcap.config.schema import COMPONENTS
 
-    kinds = COMPONENTS.get(group, {}).items()
+    kinds = COMPONENTS.get(group, {}).items() if not name.startswith("_") else ()
     owners = [kind for kind, part in kinds if name in (field.name for field in dataclasses.fields(part))]
     return f", but of {', '.join(owners)}" if owners else ""
 

@@ -21,9 +21,11 @@ class Ledger:
         self.config = cells[0].config
         self.outputs = Path(self.config.paths.outputs)
         self.study = StudyFolder(self.outputs, study)
-        # A sweep may name one run twice (two spellings of a default): it trains once, both get its outcome.
-        self.by_id = {cell.run_id: CellOutcome(cell) for cell in cells}
-        self.failures: dict[str, int] = {}
+        # A sweep may name one run twice, by keys that do not count in its id: it trains once, both get its outcome.
+        self.by_id: dict[str, CellOutcome] = {}
+        for cell in cells:
+            self.by_id.setdefault(cell.run_id, CellOutcome(cell))
+        self.num_failed_now = 0  # by this command, not by earlier ones
         self.tracker: WandbTracker | None = None
         self.progress = Progress(0, len(self.by_id))
 
@@ -56,15 +58,15 @@ class Ledger:
         """Records a failure; if even that cannot be written, the outcome still says it."""
         outcome = self.by_id[cell.run_id]
         folder = RunFolder(self.outputs, cell.run_id)
-        failures = self.failures.get(cell.run_id, 0) + 1
         record = failure_record(
             run_id=cell.run_id,
             error=error,
             attempts=folder.attempts(),
-            failures=failures,
+            failures=folder.failures() + 1,
             config=cell.config.to_dict(),
         )
         outcome.status, outcome.error = "failed", record["error"]
+        self.num_failed_now += 1
         self.progress.count("failed")
         try:
             folder.fail(record)

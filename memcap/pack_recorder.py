@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +59,7 @@ class PackRecorder:
             try:
                 self.folders[member].append(row)
             except OSError as error:
-                self._fail(member, error)
+                self.fail(member, error)
                 return
             self.mirrors[member].log(row)
 
@@ -82,17 +83,24 @@ class PackRecorder:
         try:
             self.folders[member].finish(record, {name: values for name, values in arrays.items() if values})
         except OSError as error:
-            self._fail(member, error)
+            self.fail(member, error)
             return
         outcome = self.ledger.by_id[cell.run_id]
         outcome.status, outcome.summary = status, summary
         self.mirrors[member].finish({**summary, "status": status, "stop_reason": result.ending.reason}, 0)
-        self.ledger.study.append_index(index_row(record, cell.overrides))
+        try:
+            self.ledger.study.append_index(index_row(record, cell.overrides))
+        except OSError as error:  # the run is whole, and the index can be rebuilt from the run folders
+            print(
+                f"memcap: {self.ledger.study.path}/index.jsonl lacks {cell.run_id}: {error}", file=sys.stderr
+            )
         self.ledger.progress.count(status)
 
-    def _fail(self, member: int, error: Exception) -> None:
+    def fail(self, member: int, error: Exception) -> None:
+        """The member has no result: recorded as a failure, here and in its W&B run."""
         self.ledger.fail(self.pack[member], error)
-        self.mirrors[member].finish({"status": "failed"}, 1)
+        if member < len(self.mirrors):
+            self.mirrors[member].finish({"status": "failed"}, 1)
 
     def _summary(self, cell: Cell, result: MemberResult) -> dict[str, Any]:
         model = build_model(cell.config)

@@ -34,11 +34,11 @@ class Batch:
         mask_MN = None if self.mask_MN is None else self.mask_MN[members]
         return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
 
-    def full_mask(self) -> Tensor:
-        """A boolean mask [M, N], also where nothing is padded."""
+    def full_mask(self, like_MN: Tensor) -> Tensor:
+        """A boolean mask [M, N], also where nothing is padded, on the device of another tensor."""
         if self.mask_MN is not None:
-            return self.mask_MN
-        return torch.ones(self.targets.shape[:2], dtype=torch.bool, device=self.targets.device)
+            return self.mask_MN.to(like_MN.device)
+        return torch.ones(self.targets.shape[:2], dtype=torch.bool, device=like_MN.device)
 
 
 class Population:
@@ -112,7 +112,10 @@ class Population:
     def scores(self, batch: Batch) -> Scores:
         """Scores of each sample at the current parameters; padded places hold copies of real samples."""
         outputs = self.outputs(self.parameters_MP, batch)
-        return self.objective.scores(outputs, batch.targets, self.importance_MF)
+        scores = self.objective.scores(outputs, batch.targets, self.importance_MF)
+        if self.device.type == "mps":  # it has no float64, in which bits are summed
+            return Scores(*(None if score is None else score.cpu() for score in scores))  # type: ignore[arg-type]
+        return scores
 
     def learning_rates(self, first_step: int, num_steps: int) -> Tensor:
         """Learning rate of K steps with the schedule applied, float64 [K, M], on the host."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from memcap.config.cell import Cell
 from memcap.engines import build_engine
@@ -37,13 +40,13 @@ class StudyRun:
         todo = self._sort_out()
         if todo:
             ledger.open_tracker()  # may refuse: before anything is written
-        self._list_cells()
-        ledger.progress = Progress(sum(cell.config.budget.steps for cell in todo), len(ledger.by_id))
-        for outcome in ledger.outcomes:
-            if not ledger.is_open(outcome.cell):
-                ledger.progress.count(outcome.status)
         stopped: BaseException | None = None
         try:
+            self._list_cells()
+            ledger.progress = Progress(sum(cell.config.budget.steps for cell in todo), len(ledger.by_id))
+            for outcome in ledger.outcomes:
+                if not ledger.is_open(outcome.cell):
+                    ledger.progress.count(outcome.status)
             with ledger.progress:
                 self._train_all(todo)
         except STOPPED as error:
@@ -59,30 +62,47 @@ class StudyRun:
     def _sort_out(self) -> list[Cell]:
         """The cells to train; the others get their outcome from what is on disk. Writes nothing."""
         ledger, config = self.ledger, self.ledger.config
-        todo, again = [], set()
+        todo: list[Cell] = []
+        lacking: dict[str, list[str]] = {}
         for outcome in ledger.outcomes:
-            folder = RunFolder(ledger.outputs, outcome.cell.run_id)
+            cell, folder = outcome.cell, RunFolder(ledger.outputs, outcome.cell.run_id)
             result = None if config.force else folder.read_result()
-            # What was not measured along the way can only be had by training again; the record stays until then.
-            lacking = outcome.cell.config.measure.lacking(result["config"]["measure"]) if result else []
-            if lacking:
-                again |= {(folder.run_id, name) for name in lacking}
-                result = None
-            failure = folder.read_failure()
-            failures = int(failure.get("failures", 1)) if failure else 0
+            given_up = folder.failures() >= config.max_attempts and not config.force
             if result is not None:
-                outcome.status, outcome.summary = "skipped", result["summary"]
-            elif failure and failures >= config.max_attempts and not config.force:
+                recorded = result["config"]["measure"]
+                lacks = cell.config.measure.lacking(recorded)
+                if not lacks or given_up:
+                    outcome.status, outcome.summary = "skipped", result["summary"]
+                    continue
+                # What was not measured along the way can only be had by training again, with all that it has.
+                lacking[cell.run_id] = lacks
+                joined = cell.config.measure.joined(recorded)
+                todo.append(
+                    dataclasses.replace(cell, config=dataclasses.replace(cell.config, measure=joined))
+                )
+            elif given_up and (failure := folder.read_failure()) is not None:
                 outcome.status = "failed"
-                outcome.error = f"{failure['error']} (failed {failures} times; force=true tries again)"
+                outcome.error = (
+                    f"{failure['error']} (failed {failure['failures']} times; force=true tries again)"
+                )
             else:
-                ledger.failures[folder.run_id] = failures
-                todo.append(outcome.cell)
-        if again:
-            number, keys = len({run_id for run_id, _ in again}), sorted({name for _, name in again})
-            names = ", ".join(f"measure.{name}" for name in keys)
-            print(f"memcap: {number} finished runs are trained again, for {names} they lack", file=sys.stderr)
+                todo.append(cell)
+        self._say_what_is_odd(lacking)
         return todo
+
+    def _say_what_is_odd(self, lacking: Mapping[str, Sequence[str]]) -> None:
+        if lacking:
+            names = ", ".join(sorted({f"measure.{name}" for names in lacking.values() for name in names}))
+            print(
+                f"memcap: finished runs are trained again, since they lack {names}: {len(lacking)}",
+                file=sys.stderr,
+            )
+        if len(self.ids) > len(self.ledger.by_id):
+            print(
+                f"memcap: {len(self.ids)} cells are {len(self.ledger.by_id)} runs: some differ only in keys that"
+                " change no numbers",
+                file=sys.stderr,
+            )
 
     def _list_cells(self) -> None:
         """Enters the cells in the study, and in its index those that another study has finished already."""
@@ -102,44 +122,53 @@ class StudyRun:
     def _train_all(self, todo: Sequence[Cell]) -> None:
         for pack in packs(todo):
             self._train_pack(pack)
-            failed = any(self.ledger.by_id[cell.run_id].status == "failed" for cell in pack)
-            if self.ledger.config.fail_fast and failed:
+            if self._stops_early():
                 return
+
+    def _stops_early(self) -> bool:
+        return self.ledger.config.fail_fast and self.ledger.num_failed_now > 0
 
     def _train_pack(self, pack: Sequence[Cell]) -> None:
         """Trains a pack; if that fails as a whole, halves of it, until the failure belongs to one run."""
-        ledger = self.ledger
-        recorder = PackRecorder(pack, ledger)
+        recorder = PackRecorder(pack, self.ledger)
         try:
             recorder.start()
             live = [cell.config for cell in recorder.pack]
             if live:
                 set_threads(live)
                 train_population(live, build_engine(live[0].hardware), recorder)
+            return
         except (*STOPPED, BadInput):
             raise
         except Exception as error:
-            left = [cell for cell in pack if ledger.is_open(cell)]
-            if len(left) == 1:
-                ledger.fail(left[0], error)
+            if len(recorder.pack) == 1:
+                recorder.fail(0, error)
                 return
-            # What was trained of this pack is trained again: the bar goes back.
-            ledger.progress.advance(-recorder.member_steps, -recorder.skipped_steps)
-            half = (len(left) + 1) // 2
-            for part in (left[:half], left[half:]):
-                if part and not (ledger.config.fail_fast and ledger.progress.counts["failed"]):
-                    self._train_pack(part)
+        # Outside of the except block: its traceback holds the whole population in memory.
+        left = [cell for cell in recorder.pack if self.ledger.is_open(cell)]
+        # What was trained of this pack is trained again: the bar goes back.
+        self.ledger.progress.advance(-recorder.member_steps, -recorder.skipped_steps)
+        half = (len(left) + 1) // 2
+        for part in (left[:half], left[half:]):
+            if part and not self._stops_early():
+                self._train_pack(part)
 
     def _close(self, wall_time_s: float) -> None:
+        """Prints the table; whoever read our output may be gone (``| head``), which is no failure."""
         ledger = self.ledger
         for outcome in ledger.outcomes:
             if ledger.is_open(outcome.cell):
                 ledger.progress.count("interrupted")
-        print_closing(
-            [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],
-            study=ledger.study,
-            progress=ledger.progress,
-            wall_time_s=wall_time_s,
-            command=self.command,
-            axes=self.axes,
-        )
+        try:
+            print_closing(
+                [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],
+                study=ledger.study,
+                progress=ledger.progress,
+                wall_time_s=wall_time_s,
+                command=self.command,
+                axes=self.axes,
+            )
+            sys.stdout.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from memcap.command_line import RunFailed, config_path, run_hydra
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from memcap.cells import CellOutcome
     from memcap.config.cell import Cell
 
+# Overrides that say nothing of a run are not its name in the table.
+NOT_SHOWN = ("study=", "tracking", "paths.", "force=", "allow_targets=", "experiment=null")
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -24,9 +28,16 @@ _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 def train(config: DictConfig) -> float | None:
     """Trains one run; returns its bits, for sweepers that optimize them (without bits: minus the loss)."""
     from memcap.config.cell import Cell
+    from memcap.config.identity import study_name
 
     values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    (outcome,) = train_cells([Cell.from_values(values)])
+    hydra_config = HydraConfig.get()
+    own = [text for text in hydra_config.overrides.task if not text.lstrip("+").startswith(NOT_SHOWN)]
+    cell = Cell.from_values(values, own)
+    if cell.config.study is None:
+        name = study_name(cell.config, hydra_config.runtime.choices.get("experiment"), axes=())
+        cell = dataclasses.replace(cell, config=dataclasses.replace(cell.config, study=name))
+    (outcome,) = train_cells([cell])
     if outcome.status == "failed":
         raise RunFailed(outcome.error)
     return outcome.value
@@ -49,6 +60,7 @@ def run() -> None:
 
 def main() -> int:
     """Exit status: 0 done (diverged included), 1 a run failed, 2 bad input, 130 interrupted."""
+    _outcomes.clear()
     status = run_hydra(run)
     failed = any(outcome.status == "failed" for outcome in _outcomes)
     return status or int(failed)

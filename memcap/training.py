@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from memcap.budget import BudgetMonitor, Ending
 from memcap.config.run_config import RunConfig
+from memcap.config.schema import BudgetConfig
 from memcap.engines import Engine
 from memcap.measures.observation import Observer, Row
 from memcap.measures.points import measurement_steps
@@ -53,15 +54,14 @@ def train_population(configs: Sequence[RunConfig], engine: Engine, listener: Lis
     observer, monitor = Observer(population), BudgetMonitor(population)
     places = list(range(len(configs)))
     measured = set(measurement_steps(budget.steps, configs[0].measure.points))
-    checked = {*range(budget.check_every, budget.steps, budget.check_every), budget.steps}
-    for step in sorted(measured | checked):
+    for step, is_checked in events(measured, budget):
         num_steps = step - population.step
         engine.advance(population, num_steps)
         listener.on_advance(num_steps * len(population), 0)
         rows = observer.observe(population) if step in measured else None
         for place, row in zip(places, rows or [], strict=False):
             listener.on_row(place, row)
-        endings = monitor.check(population) if step in checked else [None] * len(places)
+        endings = monitor.check(population) if is_checked else [None] * len(places)
         if not any(endings):
             continue
         _end_members(population, observer, places, endings, rows, listener)
@@ -72,6 +72,20 @@ def train_population(configs: Sequence[RunConfig], engine: Engine, listener: Lis
         population, observer = population.keep(staying), observer.keep(staying)
         monitor.keep(staying)
         places = [places[i] for i in staying]
+
+
+def events(measured: Collection[int], budget: BudgetConfig) -> Iterator[tuple[int, bool]]:
+    """Steps at which something is looked at, rising, each with whether the budget looks: never all at once in
+    memory, since a budget may be long."""
+    points, check = sorted(measured), budget.check_every
+    while points or check < budget.steps:
+        step = min([*points[:1], min(check, budget.steps)])
+        is_checked = step == check or step == budget.steps
+        yield step, is_checked
+        if points and points[0] == step:
+            points.pop(0)
+        if step == check:
+            check += budget.check_every
 
 
 def _end_members(

@@ -33,7 +33,7 @@ def tensors(population: Population) -> dict[str, torch.Tensor]:
     sets = {"train": population.training_set, **population.evaluation_sets}
     for name, batch in sets.items():
         found |= {f"{name}/inputs": batch.inputs_MND, f"{name}/targets": batch.targets}
-        found[f"{name}/mask"] = batch.full_mask()
+        found[f"{name}/mask"] = batch.full_mask(batch.inputs_MND)
     if population.importance_MF is not None:
         found["importance"] = population.importance_MF
     return found
@@ -44,19 +44,19 @@ def test_padding_repeats_real_samples_and_is_masked() -> None:
     batch = population.training_set
     assert batch.inputs_MND.shape == (3, 14, 4)
     assert batch.counts_M.tolist() == [5, 14, 9]
-    assert batch.full_mask().sum(1).tolist() == [5, 14, 9]
+    assert batch.full_mask(batch.inputs_MND).sum(1).tolist() == [5, 14, 9]
     for member, count in enumerate((5, 14, 9)):
         inputs_ND, targets_N = training_tensors(population, member)
         places = np.arange(14) % count
         assert torch.equal(batch.inputs_MND[member], inputs_ND[places])
         assert torch.equal(batch.targets[member], targets_N[places])
-        assert batch.full_mask()[member].tolist() == [n < count for n in range(14)]
+        assert batch.full_mask(batch.inputs_MND)[member].tolist() == [n < count for n in range(14)]
 
 
 def test_equal_sizes_need_no_mask() -> None:
     population = small_population(("model=linear",), (("seed=0",), ("seed=1",)))
     assert population.training_set.mask_MN is None
-    assert population.training_set.full_mask().all()
+    assert population.training_set.full_mask(population.parameters_MP).all()
 
 
 @pytest.mark.parametrize("objective", ["cross_entropy", "squared_error"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memcap.config.fields import REQUIRED, schema_fields
@@ -17,8 +18,8 @@ ID_DIGITS = 12  # hex; 48 bits: among 100,000 runs two share an id with a chance
 def identity_payload(config: RunConfig) -> dict[str, Any]:
     """What is hashed: typed values that count, components by kind and version, never by import path."""
     payload = _counted(config)
-    if not config.model.uses_activation:
-        del payload["activation"]  # a linear model is the same run under every activation
+    for key in config.inert_keys():
+        _remove(payload, key.split("."))
     return payload
 
 
@@ -39,10 +40,14 @@ def population_key(config: RunConfig) -> str:
     return digest(key)
 
 
-def study_name(config: RunConfig, preset: str | None, axes: list[str]) -> str:
+def study_name(
+    config: RunConfig, preset: str | None, axes: Sequence[str], fixed_overrides: Iterable[str] = ()
+) -> str:
     """The default name of a study: preset or model, swept axes, and six hex digits of all that is fixed.
 
-    The same command finds its own study again, and a wider sweep over the same axes joins it.
+    The same command finds its own study again, and a wider sweep over the same axes joins it. Of a group that
+    is swept (``optimizer=adam,sgd``) only those values are fixed that the command line sets, for all options:
+    ``fixed_overrides``.
     """
     # With the model swept, nothing may depend on which model comes first.
     fixed = _counted(config) if "model" in axes else identity_payload(config)
@@ -53,7 +58,8 @@ def study_name(config: RunConfig, preset: str | None, axes: list[str]) -> str:
     first = preset or ("" if "model" in axes else config.model.kind)
     words = [word for word in (first, *(axis.rsplit(".", 1)[-1] for axis in axes)) if word]
     name = "-".join(word.replace("/", ".") for word in words)[:100]
-    return f"{name}-{digest([fixed, sorted(axes)])[:6]}"
+    within = sorted(text for text in fixed_overrides if text.partition(".")[0] in axes)
+    return f"{name}-{digest([fixed, sorted(axes), *within])[:6]}"
 
 
 def digest(value: Any) -> str:

@@ -20,6 +20,10 @@ COPIES_PER_OPERATION = 2
 PARAMETER_COPIES = 8
 
 
+# Indices of mini-batches are drawn for blocks of 256 steps, in 8 bytes each, once on the host and once on the device.
+INDEX_BLOCK_BYTES = 2 * 256 * 8
+
+
 def member_bytes(config: RunConfig) -> int:
     """An upper estimate of the bytes that one member adds to a population.
 
@@ -32,7 +36,8 @@ def member_bytes(config: RunConfig) -> int:
     samples = max(config.data.num_measured, config.data.batch_size or 0)
     activations = samples * config.model.activations_per_sample(config.data) * _copies(config) * itemsize
     sets = 3 * samples * (config.data.num_inputs + config.data.num_outputs) * (8 + itemsize)
-    return int(parameters + activations + sets)
+    indices = INDEX_BLOCK_BYTES * (config.data.batch_size or 0) if config.data.num_samples else 0
+    return int(parameters + activations + sets + indices)
 
 
 def _copies(config: RunConfig) -> int:

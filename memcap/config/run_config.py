@@ -11,6 +11,7 @@ from typing import Any
 from memcap.config.fields import build, counts, ignored, schema_fields
 from memcap.config.schema import (
     BASE_CLASSES,
+    CLASSES,
     COMPONENTS,
     ActivationConfig,
     BudgetConfig,
@@ -86,6 +87,19 @@ class RunConfig(TopLevel):
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values that ``from_dict`` reads back to an equal configuration."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def inert_keys(self) -> list[str]:
+        """Keys that cannot change this run's numbers, because nothing in it reads them; they are not in its id."""
+        keys = [f"budget.{name}" for name in self.budget.inert()]
+        if not self.model.uses_activation:
+            keys.append("activation")
+        if getattr(self.model, "depth", None) == 1:
+            keys.append("model.residual")  # skips go around the layers between hidden ones
+        if self.data.targets == CLASSES:
+            keys.append("objective.use_importance")
+        if self.data.num_samples is not None:
+            keys.append("data.evaluation_samples")
+        return keys
 
     @property
     def num_parameters(self) -> int:

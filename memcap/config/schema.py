@@ -37,6 +37,8 @@ from memcap.errors import BadInput
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Component):
     accepts: ClassVar[tuple[str, ...]] = (CLASSES, FEATURES)
+    # Whether adding a number to all outputs of a sample changes nothing.
+    shift_invariant: ClassVar[bool] = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class CrossEntropyConfig(ObjectiveConfig):
     kind = "cross_entropy"
     implementation = "memcap.objectives.cross_entropy:CrossEntropy"
     accepts = (CLASSES,)
+    shift_invariant = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,12 @@ class BudgetConfig:
     plateau_checks: int = counts(at_least=1)
     plateau_improvement: float = counts(at_least=0, below=1)
 
+    def inert(self) -> tuple[str, ...]:
+        """Keys of the ways to stop that are off."""
+        memorized = ("loss_tolerance",) if self.stop in ("none", "plateau") else ()
+        plateau = ("plateau_checks", "plateau_improvement") if self.stop in ("none", "memorized") else ()
+        return memorized + plateau
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
@@ -137,6 +146,12 @@ class MeasureConfig:
         parts = ("gradients", "sharpness", "evaluation", "samples")
         keys = [name for name in parts if getattr(self, name) and not recorded.get(name)]
         return keys + (["points"] if self.points > recorded.get("points", 0) else [])
+
+    def joined(self, recorded: Mapping[str, Any]) -> MeasureConfig:
+        """This and what a run that was measured as ``recorded`` has, so that measuring it again loses nothing."""
+        parts = ("gradients", "sharpness", "evaluation", "samples")
+        both = {name: getattr(self, name) or bool(recorded.get(name)) for name in parts}
+        return dataclasses.replace(self, points=max(self.points, recorded.get("points", 0)), **both)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

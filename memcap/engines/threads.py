@@ -21,8 +21,8 @@ def set_threads(members: Sequence[RunConfig]) -> int:
     ``hardware.threads``, or where it is null one for a small population and all cores for a larger one. The
     choice depends on the population alone, so equal packs give equal bits.
     """
-    hardware = members[0].hardware
-    num_threads = hardware.threads or (all_threads() if _elements(members) >= ELEMENTS_WORTH_THREADS else 1)
+    hardware, most = members[0].hardware, all_threads()  # asked first, before this changes it
+    num_threads = hardware.threads or (most if _elements(members) >= ELEMENTS_WORTH_THREADS else 1)
     torch.set_num_threads(num_threads)
     return num_threads
 

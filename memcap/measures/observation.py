@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memcap.engines.batched import gradients
-from memcap.measures.bits import bits_per_parameter, bits_standard_error, memorized_bits
+from memcap.measures.bits import bits_per_parameter, bits_standard_error, clamped_bits, memorized_bits
 from memcap.measures.gradients import gradient_norms
 from memcap.measures.samples import accuracy, memorized_samples
 from memcap.measures.sharpness import hessian_vector_products, top_eigenvalue
@@ -96,10 +96,16 @@ class Observer:
             self.best_bits_M = torch.fmax(self.best_bits_M, bits_M)
             columns["memory/bits"] = bits_M
             columns["memory/bits_best"] = torch.where(self.best_bits_M.isinf(), torch.nan, self.best_bits_M)
+            code_MN = scores.code_length_nats_MN
+            columns["memory/bits_clamped"] = clamped_bits(
+                code_MN, batch.full_mask(code_MN), baseline_M.to(code_MN.device)
+            )
             columns["memory/bits_per_parameter"] = bits_per_parameter(bits_M, population.model.num_parameters)
         if scores.correct_MN is not None:
-            columns["memory/accuracy"] = accuracy(scores.correct_MN, batch.full_mask())
-            columns["memory/memorized_samples"] = memorized_samples(scores.correct_MN, batch.full_mask())
+            columns["memory/accuracy"] = accuracy(scores.correct_MN, batch.full_mask(scores.correct_MN))
+            columns["memory/memorized_samples"] = memorized_samples(
+                scores.correct_MN, batch.full_mask(scores.correct_MN)
+            )
         return columns
 
     def _sharpness_columns(self, population: Population) -> dict[str, Tensor]:
@@ -134,11 +140,13 @@ def evaluation_columns(population: Population, name: str, batch: Batch) -> dict[
     columns = {f"eval/{name}/{population.objective.loss_name}": loss_M}
     baselines = [dataset.baseline_bits for dataset in population.datasets]
     if scores.correct_MN is not None:
-        columns[f"eval/{name}/accuracy"] = accuracy(scores.correct_MN, batch.full_mask())
+        columns[f"eval/{name}/accuracy"] = accuracy(scores.correct_MN, batch.full_mask(scores.correct_MN))
     if scores.code_length_nats_MN is not None and None not in baselines:
         baseline_M = torch.tensor(baselines, dtype=torch.float64)
         columns[f"eval/{name}/bits"] = memorized_bits(loss_M, batch.counts_M.cpu(), baseline_M)
-        errors_M = bits_standard_error(scores.code_length_nats_MN, batch.full_mask())
+        errors_M = bits_standard_error(
+            scores.code_length_nats_MN, batch.full_mask(scores.code_length_nats_MN)
+        )
         columns[f"eval/{name}/bits_standard_error"] = errors_M
     return columns
 

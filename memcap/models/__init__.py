@@ -19,6 +19,7 @@ __all__ = ["Activation", "Model", "build_activation", "build_model"]
 def build_model(config: RunConfig) -> Model:
     """The network of a population, from the configuration of any of its members."""
     model: Model = implementation(config.model)(config.model, config.data)
+    model.shift_invariant = config.objective.shift_invariant
     return model
 
 

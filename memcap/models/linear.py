@@ -37,5 +37,5 @@ class Linear(Model):
 
     @property
     def num_parameters_effective(self) -> int:
-        """(V - 1)(D + bias): adding the same vector to all columns of A changes no probability."""
-        return (self.data.num_outputs - 1) * (self.data.num_inputs + self.config.bias)
+        """(V - 1)(D + bias): adding the same vector to all columns of A changes no probability. V without softmax."""
+        return self.num_outputs_effective * (self.data.num_inputs + self.config.bias)

@@ -71,6 +71,6 @@ class Mlp(Model):
         """
         layers = self._layers()
         hidden = sum((fan_in + self.config.bias) * fan_out for _, fan_in, fan_out in layers[:-2])
-        width, free = layers[-2][1], self.data.num_outputs - 1
+        width, free = layers[-2][1], self.num_outputs_effective
         rank = min(width, layers[-1][1], free)
         return hidden + rank * (width + free - rank) + (free if self.config.bias else 0)

@@ -22,9 +22,17 @@ class Model(abc.ABC):
     them with a leading member axis and must treat the members independently.
     """
 
+    # Whether adding a number to all outputs changes nothing, as it does for a softmax; set by build_model.
+    shift_invariant = True
+
     def __init__(self, config: Any, data: DataConfig) -> None:
         self.config = config
         self.data = data
+
+    @property
+    def num_outputs_effective(self) -> int:
+        """Outputs that carry information: one logit is free under a softmax."""
+        return self.data.num_outputs - self.shift_invariant
 
     @property
     @abc.abstractmethod

@@ -10,7 +10,7 @@ from typing import Any
 from memcap.config.cell import Cell
 from memcap.records.progress import Progress, si
 from memcap.records.study_folder import StudyFolder
-from memcap.records.table import TableRow, print_table
+from memcap.records.table import TableRow, print_means, print_table
 
 MOST_ERRORS = 5
 
@@ -38,6 +38,8 @@ def print_closing(
         for cell, status, summary, _ in results
     ]
     print_table(rows)
+    if "seed" in axes:
+        print_means(rows)
     print()
     speed = f", {si(progress.rate_per_s())} member-steps/s" if progress.done else ""
     print(f"{progress.summary()} in {wall_time_s:.1f} s{speed}")

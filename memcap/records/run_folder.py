@@ -95,6 +95,14 @@ class RunFolder:
         records = (counted, self.read_failure(), self.read_result())
         return max(int(record.get("attempts", 0)) if isinstance(record, dict) else 0 for record in records)
 
+    def failures(self) -> int:
+        """How many attempts ended in an error; a kill is none, and does not reset the count."""
+        for name in ("failure.json", "attempt.json"):
+            record = atomic.read_json(self.path / name)
+            if isinstance(record, dict) and "failures" in record:
+                return int(record["failures"])
+        return 0
+
     def start(self, config: Mapping[str, Any]) -> int:
         """Open the folder for a new attempt and return its number, 1 for the first.
 
@@ -110,7 +118,8 @@ class RunFolder:
         self.work.mkdir(parents=True, exist_ok=True)
         # Counted before anything else can go wrong. Neither file is synced: after a power cut an attempt
         # that is missing from the count costs one more try, a sync for each of 10,000 runs costs seconds.
-        atomic.write_json(self.path / "attempt.json", {"attempts": attempt}, survives="kill")
+        counts = {"attempts": attempt, "failures": self.failures()}
+        atomic.write_json(self.path / "attempt.json", counts, survives="kill")
         (self.path / "failure.json").unlink(missing_ok=True)
         for left in (self.work / "result.json", *self.work.glob("*.npz")):
             left.unlink(missing_ok=True)

@@ -104,8 +104,30 @@ def other_value(base: str, key: str, identity: str) -> tuple[RunConfig, RunConfi
 @pytest.mark.parametrize(("base", "key"), keys("counts"))
 def test_another_value_of_what_counts_is_another_id(base: str, key: str) -> None:
     config, other = other_value(base, key, "counts")
-    of_linear = base == "linear" and key.startswith("activation.")
-    assert (run_id(other) == run_id(config)) == of_linear
+    inert = {key, key.partition(".")[0]} & set(config.inert_keys())
+    assert (run_id(other) == run_id(config)) == bool(inert)
+
+
+@pytest.mark.parametrize(
+    ("without", "within", "key"),
+    [
+        ((), ("model.depth=2",), "model.residual"),
+        ((), ("budget.stop=memorized",), "budget.loss_tolerance"),
+        (("budget.stop=memorized",), ("budget.stop=plateau",), "budget.plateau_checks"),
+        (("budget.stop=plateau",), ("budget.stop=either",), "budget.loss_tolerance"),
+        (("objective=squared_error",), BASES["autoencoder"], "objective.use_importance"),
+        ((*BASES["autoencoder"], "data.num_samples=9"), BASES["autoencoder"], "data.evaluation_samples"),
+        (("model=linear", "activation=sin"), ("activation=sin",), "activation.frequency"),
+    ],
+)
+def test_a_key_counts_where_something_reads_it(
+    without: tuple[str, ...], within: tuple[str, ...], key: str
+) -> None:
+    for overrides, counts in ((without, False), (within, True)):
+        config = composed_config(*overrides)
+        leaf = next(leaf for leaf in leaves(config, "counts") if leaf.key == key)
+        other = changed(config, key, another(leaf.value, leaf.field))
+        assert (run_id(other) != run_id(config)) == counts
 
 
 @pytest.mark.parametrize(("base", "key"), keys("ignored"))

@@ -20,8 +20,11 @@ NOT_SWEPT = (
     "tracking",
     "paths",
     "records",
+    "measure",
+    "hardware",
     "hydra",
 )
+SWEPT_ALL_THE_SAME = ("hardware.dtype",)  # counts in the id
 
 
 class Axis(NamedTuple):
@@ -115,7 +118,7 @@ def _axis(override: Override) -> Axis:
 def _check_sweepable(key: str, text: str) -> None:
     from memcap.errors import BadInput
 
-    for name in NOT_SWEPT:
+    for name in () if key in SWEPT_ALL_THE_SAME else NOT_SWEPT:
         if key == name or key.startswith((f"{name}.", f"{name}/")):
             raise BadInput(f"{text}: {key} cannot be swept, it is the same for the whole sweep")
 

@@ -3,7 +3,7 @@
 # No "from __future__ import annotations" here: Hydra executes plugin modules before it enters them in
 # sys.modules, where dataclasses look up annotations that are text.
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,11 +105,15 @@ class MemcapLauncher(Launcher):
             own = [text for text in overrides if text not in fixed]
             cells.append(Cell.from_values(values, own, number if len(job_overrides) > 1 else None))
         axes = sorted({composer.parse(text).key for cell in cells for text in cell.overrides})
-        return with_study(cells, axes, job_overrides, composer), axes
+        return with_study(cells, axes, job_overrides, composer, fixed), axes
 
 
 def with_study(
-    cells: "list[Cell]", axes: list[str], job_overrides: Sequence[Sequence[str]], composer: "CellComposer"
+    cells: "list[Cell]",
+    axes: list[str],
+    job_overrides: Sequence[Sequence[str]],
+    composer: "CellComposer",
+    fixed: Iterable[str],
 ) -> "list[Cell]":
     """The cells, with the study's default name where ``study`` is null; the first cell decides on it."""
     from memcap.config.identity import study_name
@@ -117,7 +121,7 @@ def with_study(
     if not cells or cells[0].config.study is not None:
         return cells
     preset = None if "experiment" in axes else composer.choices(job_overrides[0]).get("experiment")
-    name = study_name(cells[0].config, preset, axes)
+    name = study_name(cells[0].config, preset, axes, fixed)
     return [
         replace(cell, config=replace(cell.config, study=name)) if cell.config.study is None else cell
         for cell in cells

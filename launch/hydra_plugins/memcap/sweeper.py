@@ -131,7 +131,8 @@ class MemcapSweeper(Sweeper):
             cells.append(Cell.from_values(values, swept, number if len(batch) > 1 else None))
         self._check_choices(composer, axes)
         keys = [key.lstrip("+") for axis in axes if axis.swept for key in axis.keys]
-        named = with_study(cells, keys, batch, composer)
+        fixed = [text for axis in axes if not axis.swept for text in axis.steps[0]]
+        named = with_study(cells, keys, batch, composer, fixed)
         for overrides, before, after in zip(batch, cells, named, strict=True):
             if before.config.study is None and after.config.study is not None:
                 overrides.append(f"study={after.config.study}")
