@@ -19,5 +19,6 @@ class Interrupted(BaseException):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint ' (did you mean NAME?)' for the closest of the known names, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {matches[0]}?)" if matches else ""
+    by_lower = {text.lower(): text for text in known}
+    matches = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[matches[0]]}?)" if matches else ""

@@ -60,6 +60,8 @@ def check_mps(cell: Cell) -> None:
 
 def check_writable(outputs: Path) -> None:
     """Raises BadInput unless the folder, or the nearest one above it that exists, can be written to."""
+    if outputs == Path():
+        raise BadInput('paths.outputs must be a folder, got ""; use paths.outputs=outputs')
     existing = outputs.absolute()
     # os.path.exists and not Path.exists, which raises below a folder that cannot be entered.
     while not os.path.exists(existing) and existing != existing.parent:

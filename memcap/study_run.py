@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ class StudyRun:
         ledger, started = self.ledger, time.monotonic()
         todo = self._sort_out()
         if todo:
-            ledger.open_tracker()  # may refuse: before anything is written
+            self._open_tracker()
         stopped: BaseException | None = None
         try:
             self._list_cells()
@@ -58,6 +59,20 @@ class StudyRun:
         if stopped is not None:
             raise stopped
         return [ledger.by_id[run_id] for run_id in self.ids]
+
+    def _open_tracker(self) -> None:
+        """Opens the tracker, which may refuse; nothing is left behind where it does."""
+        path = self.ledger.study.path
+        existed = path.exists()
+        try:
+            self.ledger.open_tracker()
+        except BadInput:
+            if not existed:
+                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):  # the folders above, as long as they are empty
+                    path.parent.rmdir()
+                    path.parent.parent.rmdir()
+            raise
 
     def _sort_out(self) -> list[Cell]:
         """The cells to train; the others get their outcome from what is on disk. Writes nothing."""
@@ -82,8 +97,9 @@ class StudyRun:
                 )
             elif given_up and (failure := folder.read_failure()) is not None:
                 outcome.status = "failed"
+                number = failure["failures"]
                 outcome.error = (
-                    f"{failure['error']} (failed {failure['failures']} times; force=true tries again)"
+                    f"{failure['error']} (failed {number} times; max_attempts={number + 1} tries once more)"
                 )
             else:
                 todo.append(cell)
@@ -108,7 +124,10 @@ class StudyRun:
         """Enters the cells in the study, and in its index those that another study has finished already."""
         ledger = self.ledger
         listed = [{"run_id": o.cell.run_id, "overrides": list(o.cell.overrides)} for o in ledger.outcomes]
-        ledger.study.open(self.axes, listed, self.command)
+        try:
+            ledger.study.open(self.axes, listed, self.command)
+        except OSError as error:
+            raise BadInput(f"paths.outputs={ledger.outputs} cannot be written: {error}") from None
         indexed = ledger.study.read_index()
         for outcome in ledger.outcomes:
             folder = RunFolder(ledger.outputs, outcome.cell.run_id)
@@ -169,6 +188,6 @@ class StudyRun:
                 axes=self.axes,
             )
             sys.stdout.flush()
-        except OSError:
+        except (OSError, SystemExit):  # rich makes a SystemExit of a broken pipe
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

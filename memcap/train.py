@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from memcap.command_line import RunFailed, config_path, run_hydra
@@ -38,8 +39,8 @@ def train(config: DictConfig) -> float | None:
         name = study_name(cell.config, hydra_config.runtime.choices.get("experiment"), axes=())
         cell = dataclasses.replace(cell, config=dataclasses.replace(cell.config, study=name))
     (outcome,) = train_cells([cell])
-    if outcome.status == "failed":
-        raise RunFailed(outcome.error)
+    if outcome.status == "failed" and hydra_config.mode == RunMode.MULTIRUN:
+        raise RunFailed(outcome.error)  # so that another launcher knows; one run alone has said it
     return outcome.value
 
 

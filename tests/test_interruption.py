@@ -131,7 +131,10 @@ def test_kill_9_at_random_moments_changes_nothing(undisturbed: Path, tmp_path: P
     moments = random.Random(20)
     for _ in range(4):
         process = subprocess.Popen([*SWEEP, "tracking=disabled"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-        time.sleep(moments.uniform(1.5, 4.0))
+        while not list(tmp_path.glob("outputs/runs/*/*/attempt.json")) and process.poll() is None:
+            time.sleep(0.005)
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(moments.uniform(0.0, 0.4))
         process.kill()
         process.wait()
     done = sweep(tmp_path, "tracking=disabled")

@@ -116,6 +116,34 @@ def test_studies_share_runs_and_the_same_command_finds_its_study(main: Main, tmp
     assert len(list((tmp_path / "outputs/studies").iterdir())) == 2
 
 
+def test_what_is_fixed_within_a_swept_group_tells_studies_apart(main: Main, tmp_path: Path) -> None:
+    for rate in ("0.1", "0.01"):
+        assert main("-m", "optimizer=adam,sgd", f"optimizer.learning_rate={rate}") == 0
+    assert len(list((tmp_path / "outputs/studies").iterdir())) == 2
+
+
+def test_one_run_of_a_preset_is_named_after_it(main: Main, tmp_path: Path) -> None:
+    assert main("experiment=bits_vs_samples") == 0
+    (study,) = (tmp_path / "outputs/studies").iterdir()
+    assert study.name.startswith("bits_vs_samples-")
+
+
+def test_means_over_seeds_close_a_sweep_with_seeds(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("-m", "seed=0,1,2", "model.width=4,5") == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))
+    means = [line.split()[:2] for line in lines[start + 1 : start + 3]]
+    assert means == [["model.width=4", "3"], ["model.width=5", "3"]]
+
+
+def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
+    small = " ".join(["tracking=disabled", *SMALL])
+    line = f"set -o pipefail; {sys.executable} -m memcap.train -m seed=0,1 {small} | true"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(results(tmp_path)) == 2
+
+
 def test_force_makes_a_new_attempt(main: Main, tmp_path: Path) -> None:
     assert main() == 0
     (before,) = results(tmp_path)
@@ -188,7 +216,7 @@ def test_a_failure_stays_with_its_run(main: Main, tmp_path: Path, capsys: pytest
     before = failure.stat().st_mtime_ns
     assert main(*sweep) == 1  # and then left alone
     assert failure.stat().st_mtime_ns == before
-    assert "force=true tries again" in capsys.readouterr().out
+    assert "max_attempts=3 tries once more" in capsys.readouterr().out
 
 
 def test_fail_fast_stops_at_the_first_failure(

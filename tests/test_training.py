@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from population_cases import Recorder, small_config, train
 
 from memcap.config.run_config import RunConfig
 from memcap.data import build_dataset
 from memcap.engines import BatchedEngine, build_engine
 from memcap.measures.points import measurement_steps
+from memcap.training import events
 
 COMMON = ("budget.steps=60", "budget.check_every=20", "measure.points=6", "optimizer.learning_rate=0.03")
 MEMBERS = (("seed=0",), ("seed=1", "data.num_samples=9"), ("seed=2", "data.num_samples=11"))
@@ -223,3 +227,16 @@ def test_exposures_count_epochs(recorder: Recorder) -> None:
 
 def test_auto_is_the_batched_engine() -> None:
     assert isinstance(build_engine(small_config().hardware), BatchedEngine)
+
+
+@given(steps=st.integers(1, 300), every=st.integers(1, 400), points=st.integers(1, 30))
+def test_events_are_the_measured_and_the_checked_steps_in_order(steps: int, every: int, points: int) -> None:
+    budget = dataclasses.replace(small_config().budget, steps=steps, check_every=every)
+    measured = set(measurement_steps(steps, points))
+    checked = {*range(every, steps, every), steps}
+    assert list(events(measured, budget)) == [(s, s in checked) for s in sorted(measured | checked)]
+
+
+def test_a_long_budget_takes_no_memory() -> None:
+    budget = dataclasses.replace(small_config().budget, steps=10**15, check_every=1)
+    assert list(itertools.islice(events({0, 1, 10**15}, budget), 3)) == [(0, False), (1, True), (2, True)]

@@ -25,6 +25,7 @@ from memcap.config.schema import (
     RecordsConfig,
     ScheduleConfig,
     TrackingConfig,
+    check_budget,
     check_together,
 )
 from memcap.errors import BadInput, nearest
@@ -82,6 +83,7 @@ class RunConfig(TopLevel):
             parts[name] = build(schema, values.get(name, {}), name)
         parts["model"] = parts["model"].resolved(parts["data"])
         check_together(parts["data"], parts["model"], parts["objective"])
+        check_budget(parts["budget"], parts["schedule"], parts["data"])
         return cls(**{field.name: getattr(top, field.name) for field in dataclasses.fields(top)}, **parts)
 
     def to_dict(self) -> dict[str, Any]:

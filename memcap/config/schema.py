@@ -199,6 +199,20 @@ BASE_CLASSES: dict[str, type[Any]] = {
 }
 
 
+def check_budget(budget: BudgetConfig, schedule: ScheduleConfig, data: DataConfig) -> None:
+    """Ways to end that cannot be: raises BadInput with the way out."""
+    if budget.stop in ("memorized", "either") and data.targets != CLASSES:
+        raise BadInput(
+            f"budget.stop={budget.stop} needs labels, which are right or wrong, but data={data.kind} has"
+            f" {data.targets}; use budget.stop=none or plateau"
+        )
+    if schedule.warmup_steps > budget.steps:
+        raise BadInput(
+            f"schedule.warmup_steps must be ≤ budget.steps = {budget.steps}, or the rate never arrives, got"
+            f" {schedule.warmup_steps}"
+        )
+
+
 def check_together(data: DataConfig, model: ModelConfig, objective: ObjectiveConfig) -> None:
     """Parts that do not fit each other: raises BadInput with the way out."""
     if data.targets not in objective.accepts:

@@ -19,4 +19,6 @@ class CrossEntropy(Objective):
 
     def scores(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Scores:
         loss_MN = self.losses(outputs_MNV, targets, importance_MF)
-        return Scores(loss_MN, loss_MN, outputs_MNV.argmax(-1) == targets)
+        # The argmax of NaN is a class too: what has no loss is not right.
+        correct_MN = (outputs_MNV.argmax(-1) == targets) & loss_MN.isfinite()
+        return Scores(loss_MN, loss_MN, correct_MN)

@@ -28,4 +28,6 @@ class SquaredError(Objective):
     def scores(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Scores:
         loss_MN = self.losses(outputs_MNV, targets, importance_MF)
         labelled = not targets.is_floating_point()
-        return Scores(loss_MN, None, outputs_MNV.argmax(-1) == targets if labelled else None)
+        return Scores(
+            loss_MN, None, (outputs_MNV.argmax(-1) == targets) & loss_MN.isfinite() if labelled else None
+        )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
+from shlex import quote, split
 from typing import Any
 
 from memcap.config.cell import Cell
+from memcap.records.means import print_means
 from memcap.records.progress import Progress, si
 from memcap.records.study_folder import StudyFolder
-from memcap.records.table import TableRow, print_means, print_table
+from memcap.records.table import TableRow, print_table
 
 MOST_ERRORS = 5
 
@@ -48,12 +49,14 @@ def print_closing(
         print(f"failed: {' '.join(cell.overrides) or cell.run_id}: {error}")
     if len(errors) > MOST_ERRORS:
         print(f"... and {len(errors) - MOST_ERRORS} more failures (failure.json in their run folders)")
-    print(f"study:  {study.path}  (index.jsonl: one line per run)")
+    print(f"study:  {quote(str(study.path))}  (index.jsonl: one line per run)")
     runs = study.path.parent.parent / "runs"
     example = rows[0].run_id
-    print(f"runs:   {runs / example[:2] / example}" + ("" if len(rows) == 1 else "  ..."))
+    print(f"runs:   {quote(str(runs / example[:2] / example))}" + ("" if len(rows) == 1 else "  ..."))
     if any(study.path.glob("wandb/offline-run-*")):
-        print(f"W&B:    offline runs; to look at them in the terminal: wandb leet {study.path / 'wandb'}")
+        print(
+            f"W&B:    offline runs; to look at them in the terminal: wandb leet {quote(str(study.path / 'wandb'))}"
+        )
     for line in suggestions(command, axes, progress):
         print(f"next:   {line}")
 
@@ -63,11 +66,13 @@ def suggestions(command: str, axes: Sequence[str], progress: Progress) -> list[s
     _, found, arguments = command.partition("memcap.train")
     if not found:
         return []  # a notebook, or the worker process of another launcher
+    words = split(arguments)
     if progress.counts["interrupted"]:
         return [f"{command}   # goes on; what is finished is kept"]
     if progress.counts["failed"]:
-        return [f"{command}   # tries the failed runs again"]
-    if {"-m", "--multirun"} & set(shlex.split(arguments)):
-        seeds = axes and "seed" not in axes
-        return [f"{command} seed=0,1,2   # an error bar; seed 0 is not trained again"] if seeds else []
-    return [f"python -m memcap.train -m{arguments} seed=0,1,2   # how much does the seed matter?"]
+        return [f"{command}   # tries the failed runs again, up to max_attempts"]
+    if "seed" in axes or any(word.startswith(("seed=", "force=", "cells=")) for word in words):
+        return []
+    if {"-m", "--multirun"} & set(words):
+        return [f"{command} seed=0,1,2   # an error bar; seed 0 is not trained again"] if axes else []
+    return [f"python -m memcap.train -m{arguments} seed=0,1,2   # an error bar; seed 0 is not trained again"]

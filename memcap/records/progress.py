@@ -84,13 +84,21 @@ def si(value: float) -> str:
 
 def _live_bar(total: int) -> tuple[Any, Any]:
     from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as RichProgress
 
     bar = RichProgress(
         TextColumn("memcap"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[counts]}"),
         console=Console(stderr=True),

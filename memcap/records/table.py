@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 MOST_ROWS = 40
 NO_TERMINAL_WIDTH = 400  # in a file nothing is folded; the table is only as wide as its content
+GAP = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,92 +24,110 @@ class TableRow:
     num_parameters: int
     summary: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        return " ".join(self.overrides) or self.run_id
 
-# Title, and the metric with its format; the first metric that a run has is shown.
-METRICS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("loss", ("train/loss_nats", "train/loss_mse"), "{:.4g}"),
-    ("bits", ("memory/bits",), "{:.1f}"),
-    ("bits/param", ("memory/bits_per_parameter",), "{:.3f}"),
-    ("memorized", ("memory/memorized_samples",), "{:.0f}"),
-    ("sharpness", ("sharpness/top_eigenvalue",), "{:.3g}"),
+    def value(self, names: Sequence[str]) -> Any:
+        """The first of these metrics that is a finite number, or None."""
+        values = (self.summary.get(name) for name in names)
+        return next((value for value in values if value is not None and math.isfinite(value)), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of numbers; ``drop`` says when a narrow terminal loses it (1 first), None never."""
+
+    title: str
+    values: list[str]
+    drop: int | None = None
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.title, *self.values))) + GAP
+
+
+# Title, the metrics of which the first that a run has is shown, format, and what a narrow terminal loses first.
+METRICS: tuple[tuple[str, tuple[str, ...], str, int | None], ...] = (
+    ("loss", ("train/loss_nats", "train/loss_mse"), "{:.4g}", 4),
+    ("bits", ("memory/bits",), "{:.1f}", None),
+    ("bits/param", ("memory/bits_per_parameter",), "{:.3f}", 2),
+    ("memorized", ("memory/memorized_samples",), "{:.0f}", 5),
+    ("sharpness", ("sharpness/top_eigenvalue",), "{:.3g}", 3),
 )
 STYLES = {"failed": "red", "diverged": "yellow", "interrupted": "yellow", "skipped": "dim"}
+# Where not all rows are shown, what one wants to see comes first.
+URGENCY = ("failed", "diverged", "interrupted", "finished", "skipped")
 
 
 def print_table(rows: Sequence[TableRow]) -> None:
-    """Prints the runs on stdout; of more than forty the first ones, with the number of those left out."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("cell", overflow="fold")
-    metrics = [m for m in METRICS if any(_value(row, m[1]) is not None for row in rows)]
-    for title in ("N", "parameters", *(title for title, _, _ in metrics)):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for row in rows[:MOST_ROWS]:
-        cells = [_show(row, names, form) for _, names, form in metrics]
-        samples = "∞" if row.num_samples is None else str(row.num_samples)
-        name = " ".join(row.overrides) or row.run_id
-        table.add_row(
-            name, samples, f"{row.num_parameters:,}", *cells, row.status, style=STYLES.get(row.status)
-        )
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)
-    console.print(table)
+    """Prints the runs on stdout; of more than forty those that failed or diverged and the new ones first."""
+    shown = list(rows)
     if len(rows) > MOST_ROWS:
-        console.print(f"... and {len(rows) - MOST_ROWS:,} more runs")
+        shown = sorted(rows, key=lambda row: URGENCY.index(row.status))[:MOST_ROWS]
+    columns = [
+        Column("N", ["∞" if row.num_samples is None else str(row.num_samples) for row in shown], 6),
+        Column("parameters", [f"{row.num_parameters:,}" for row in shown], 1),
+    ]
+    for title, names, form, drop in METRICS:
+        values = [row.value(names) for row in shown]
+        if any(value is not None for value in values):
+            columns.append(Column(title, [number(value, form) for value in values], drop))
+    columns.append(Column("status", [row.status for row in shown]))
+    print_columns("cell", [row.name for row in shown], columns, [STYLES.get(row.status) for row in shown])
+    if len(rows) > MOST_ROWS:
+        print(f"... and {len(rows) - MOST_ROWS:,} more runs (index.jsonl has them all)")
 
 
-def print_means(rows: Sequence[TableRow]) -> None:
-    """Prints the mean bits over seeds of each configuration with a 95 % confidence interval (Student's t).
+def print_columns(
+    title: str, names: Sequence[str], columns: Sequence[Column], styles: Sequence[str | None] | None = None
+) -> None:
+    """Prints a column of names and columns of numbers, so that they fit the terminal.
 
-    A diverged run counts as 0 bits and its share is shown. Nothing where no configuration has two seeds.
+    Where it is narrow, keys lose their groups (width=8 for model.width=8), then columns go in their order;
+    names fold at spaces, and no number is cut.
     """
     from rich.console import Console
     from rich.table import Table
 
-    groups: dict[str, list[TableRow]] = {}
-    for row in rows:
-        if "memory/bits" in row.summary:
-            name = " ".join(text for text in row.overrides if not text.startswith("seed="))
-            groups.setdefault(name, []).append(row)
-    if not any(len(group) > 1 for group in groups.values()):
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("mean over seeds", overflow="fold")
-    for title in ("runs", "bits", "95 % CI", "bits/param", "diverged"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for name, group in list(groups.items())[:MOST_ROWS]:
-        bits = [_value(row, ("memory/bits",)) for row in group]
-        mean, half_width = mean_and_half_width([value or 0.0 for value in bits])
-        diverged = bits.count(None) / len(group)
-        interval = "-" if half_width is None else f"± {half_width:.1f}"
-        per_parameter = f"{mean / group[0].num_parameters:.3f}"
-        table.add_row(name, str(len(group)), f"{mean:.1f}", interval, per_parameter, f"{diverged:.0%}")
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)
-    console.print()
+    names, columns = fit(title, list(names), list(columns), console.width)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+    table.add_column(title, overflow="fold", min_width=_word_width(title, names))
+    for column in columns:
+        table.add_column(column.title, justify="left" if column.title == "status" else "right", no_wrap=True)
+    for i, name in enumerate(names):
+        style = styles[i] if styles else None
+        table.add_row(name, *(column.values[i] for column in columns), style=style)
     console.print(table)
-    if len(groups) > MOST_ROWS:
-        console.print(f"... and {len(groups) - MOST_ROWS:,} more configurations")
 
 
-def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and half the width of its 95 % confidence interval; None of one value, which has no spread."""
-    from scipy.special import stdtrit
-
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, None
-    quantile = float(stdtrit(len(values) - 1, 0.975))
-    return mean, quantile * statistics.stdev(values) / len(values) ** 0.5
-
-
-def _value(row: TableRow, names: tuple[str, ...]) -> Any:
-    """The first of these metrics that is a finite number, or None."""
-    values = (row.summary.get(name) for name in names)
-    return next((value for value in values if value is not None and math.isfinite(value)), None)
+def fit(title: str, names: list[str], columns: list[Column], width: int) -> tuple[list[str], list[Column]]:
+    """Names and columns that fit a terminal of this width, as far as dropping and shortening can do it."""
+    widest = max(map(len, (title, *names)))
+    if widest + GAP + sum(column.width for column in columns) <= width:
+        return names, columns
+    names = [" ".join(_short(word) for word in name.split(" ")) for name in names]
+    while _word_width(title, names) + GAP + sum(column.width for column in columns) > width:
+        droppable = [column for column in columns if column.drop is not None]
+        if not droppable:
+            break
+        columns = [column for column in columns if column is not min(droppable, key=lambda c: c.drop or 0)]
+    return names, columns
 
 
-def _show(row: TableRow, names: tuple[str, ...], form: str) -> str:
-    value = _value(row, names)
-    return "-" if value is None else form.format(value)
+def number(value: float | None, form: str) -> str:
+    """A formatted number; '-' where there is none, and no minus before a zero."""
+    if value is None:
+        return "-"
+    text = form.format(value)
+    return text.lstrip("-") if not text.strip("-0.") else text
+
+
+def _short(override: str) -> str:
+    key, equals, value = override.partition("=")
+    return key.rsplit(".", 1)[-1] + equals + value
+
+
+def _word_width(title: str, names: Sequence[str]) -> int:
+    return max(len(word) for text in (title, *names) for word in text.split(" "))

@@ -18,25 +18,31 @@ def load_study(name: str, outputs: str | Path = "outputs") -> pd.DataFrame:
     """One row for each run of a study that has a result, in the order in which the study lists them.
 
     Columns: ``run_id``, ``status``, ``stop_reason``, ``steps``, the configuration by dotted key
-    (``model.width``) and the summary by metric name (``memory/bits``, in bits; ``train/loss_nats``). A run
-    without a result is no row. Raises BadInput for a study that is not there.
+    (``model.width``), the study's ``overrides`` of the cell, and the summary by metric name (``memory/bits``, in
+    bits; ``train/loss_nats``); ``attrs["axes"]`` lists the swept keys. A run without a result is no row. Raises
+    BadInput for a study that is not there or has no result.
     """
     import pandas as pd
 
     folder = StudyFolder(Path(outputs), name)
     if not (folder.path / "study.json").exists():
-        known = [path.parent.name for path in folder.path.parent.glob("*/study.json")]
-        raise BadInput(
-            f"study must be one of {', '.join(sorted(known)) or '(none yet)'} in {folder.path.parent},"
-            f" got {name}{nearest(name, known)}"
-        )
+        known = sorted(path.parent.name for path in folder.path.parent.glob("*/study.json"))
+        near = nearest(name, known)
+        names = f"one of the {len(known)}" if len(known) > 10 else ", ".join(known) or "(none yet)"
+        raise BadInput(f"study must be {names} in {folder.path.parent}, got {name}{near}")
     rows = []
-    for cell in folder.read()["cells"]:
+    study = folder.read()
+    for cell in study["cells"]:
         result = RunFolder(folder.outputs, cell["run_id"]).read_result()
         if result is not None:
             record = {key: result[key] for key in ("run_id", "status", "stop_reason", "steps")}
-            rows.append({**record, **_dotted(result["config"]), **result["summary"]})
-    return pd.DataFrame(rows)
+            columns = {**_dotted(result["config"]), "study": name, "overrides": tuple(cell["overrides"])}
+            rows.append({**record, **columns, **result["summary"]})
+    if not rows:
+        raise BadInput(f"study={name} has no finished run yet, in {folder.path}")
+    table = pd.DataFrame(rows)
+    table.attrs["axes"] = study["axes"]
+    return table
 
 
 def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from compositions import composed_config
 from model_cases import outputs, random_members, reached_dimensions
 
 from memcap.config.schema import LinearConfig, RandomLabelsConfig
+from memcap.models import build_model
 from memcap.models.initialization import initial_bias, initial_matrix
 from memcap.models.linear import Linear
 from memcap.models.model import flatten
@@ -60,3 +62,9 @@ def test_a_member_has_a_scale_of_its_own() -> None:
     np.testing.assert_array_equal(
         flatten(model.initialize(small, 1)), 0.5 * flatten(model.initialize(model.config, 1))
     )
+
+
+def test_without_a_softmax_no_output_is_free() -> None:
+    config = composed_config("model=linear", "objective=squared_error")
+    assert build_model(config).num_parameters_effective == build_model(config).num_parameters == 100
+    assert build_model(composed_config("model=linear")).num_parameters_effective == 90

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 from compositions import composed_config
 
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
 from memcap.records.closing import print_closing, suggestions
+from memcap.records.means import mean_and_half_width
 from memcap.records.progress import Progress
 from memcap.records.study_folder import StudyFolder
-from memcap.records.table import MOST_ROWS
+from memcap.records.table import MOST_ROWS, Column, fit, number
 
 SUMMARY = {
     "train/loss_nats": 0.5,
@@ -60,7 +63,10 @@ def test_the_table_has_a_row_for_each_run(tmp_path: Path, capsys: pytest.Capture
     assert "1 finished, 1 diverged, 1 failed in 1.5 s" in lines
     assert "failed: seed=3: ValueError: no" in lines
     assert any(line.startswith("study:") and str(tmp_path / "studies" / "s") in line for line in lines)
-    assert lines[-1] == "next:   python -m memcap.train -m seed=0   # tries the failed runs again"
+    assert (
+        lines[-1]
+        == "next:   python -m memcap.train -m seed=0   # tries the failed runs again, up to max_attempts"
+    )
 
 
 def test_a_measure_that_no_run_has_is_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,3 +104,63 @@ def test_what_to_type_next(command: str, axes: list[str], status: str, expected:
 @pytest.mark.parametrize("command", ["python notebook.py", "python -m memcap.train -m seed=0,1"])
 def test_nothing_is_suggested_where_nothing_fits(command: str) -> None:
     assert suggestions(command, ["seed"], Progress(1, 1, quiet=True)) == []
+
+
+def test_a_narrow_terminal_keeps_every_number_whole() -> None:
+    names = ["model.width=10 data.num_samples=150 seed=0", "model.width=40 data.num_samples=564 seed=5"]
+    columns = [
+        Column("parameters", ["300", "900"], 1),
+        Column("bits", ["459.8", "1826.7"]),
+        Column("N", ["1", "2"], 2),
+    ]
+    assert fit("cell", names, columns, 120) == (names, columns)
+    shortened, kept = fit("cell", names, columns, 60)
+    assert shortened == ["width=10 num_samples=150 seed=0", "width=40 num_samples=564 seed=5"]
+    assert kept == columns
+    _, kept = fit("cell", names, columns, 30)
+    assert [column.title for column in kept] == ["bits", "N"]
+    _, kept = fit("cell", names, columns, 5)
+    assert [column.title for column in kept] == ["bits"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (-0.01, "0.0"), (0.0, "0.0"), (-0.06, "-0.1"), (12.34, "12.3")]
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value, "{:.1f}") == text
+
+
+def test_in_long_sweeps_failures_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results: list[Result] = [(cell(), "skipped", SUMMARY, None)] * MOST_ROWS
+    results += [(cell("seed=1"), "finished", SUMMARY, None), (cell("seed=2"), "failed", {}, "no")]
+    closing(results, tmp_path)
+    statuses = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1 : MOST_ROWS + 1]]
+    assert statuses == ["failed", "finished", *["skipped"] * (MOST_ROWS - 2)]
+
+
+def test_the_mean_has_its_error() -> None:
+    """Student's t of two values: half a difference times 12.706, divided by nothing else."""
+    mean, half_width = mean_and_half_width([1.0, 3.0])
+    assert mean == 2.0
+    assert half_width == pytest.approx(12.7062, rel=1e-5)
+    values = [3.1, 4.7, 2.2, 5.9, 4.0]
+    interval = scipy.stats.t.interval(0.95, 4, np.mean(values), scipy.stats.sem(values))
+    mean, half_width = mean_and_half_width(values)
+    assert half_width is not None
+    assert (mean - half_width, mean + half_width) == pytest.approx(interval)
+    assert mean_and_half_width([1.0]) == (1.0, None)
+
+
+def test_means_over_seeds_count_diverged_runs_as_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results: list[Result] = [
+        (cell("model.width=8", "seed=0"), "finished", {"memory/bits": 100.0}, None),
+        (cell("model.width=8", "seed=1"), "diverged", {"memory/bits": float("nan")}, None),
+        (cell("model.width=9", "seed=0"), "skipped", {"memory/bits": 50.0}, None),
+    ]
+    closing(results, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))
+    assert lines[start + 1].split() == ["model.width=8", "2", "50.0", "±", "635.3", "0.192", "50%"]
+    assert lines[start + 2].split() == ["model.width=9", "1", "50.0", "-", "0.179", "0%"]

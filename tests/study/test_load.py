@@ -44,6 +44,6 @@ def test_a_row_for_each_run_with_a_result(tmp_path: Path) -> None:
 
 def test_an_unknown_study_names_the_nearest(tmp_path: Path) -> None:
     StudyFolder(tmp_path, "widths").open([], [], "")
-    with pytest.raises(BadInput, match=r"study must be one of widths .*got width \(did you mean widths\?\)"):
+    with pytest.raises(BadInput, match=r"study must be widths in .*got width \(did you mean widths\?\)"):
         load_study("width", tmp_path)
     assert [path.name for path in (tmp_path / "studies").iterdir()] == ["widths"]

@@ -48,8 +48,11 @@ def read_axes(
     The command line wins over the preset's axis of the same key, and keeps its place, as in Hydra. Raises
     BadInput for what cannot be swept.
     """
+    from memcap.errors import BadInput
+
     preset = [f"{key}={_as_text(value)}" for key, value in params.items()]
     axes: dict[str, Axis] = {}
+    given: dict[str, list[str]] = {}
     if table and not any(_name(text) == "cells" for text in arguments):
         axes["cells"] = _read_table(table)
     for text, override in _parse([*preset, *arguments], config_loader):
@@ -58,7 +61,14 @@ def read_axes(
             axes["cells"] = _read_table(table)
         elif name not in ("zip", "cells"):
             axis = _axis(override)
+            before = axes.get(axis.keys[0])
+            if before is not None and before.swept and before.keys[0] in given:
+                raise BadInput(
+                    f"{text}: {before.keys[0]} is swept already by {'; '.join(given[before.keys[0]])}"
+                )
             axes[axis.keys[0]] = axis
+            if text in arguments:
+                given.setdefault(axis.keys[0], []).append(text)
     return _in_step(_without_columns(axes, [_name(text) for text in arguments], table), zip_keys)
 
 
@@ -143,7 +153,7 @@ def _in_step(axes: list[Axis], zip_keys: str) -> list[Axis]:
     by_key = {axis.keys[0].lstrip("+"): axis for axis in axes if axis.swept and len(axis.keys) == 1}
     seen: set[str] = set()
     for group in filter(None, (part.strip() for part in zip_keys.split(";"))):
-        keys = [key.strip() for key in group.split(",")]
+        keys = [key.strip() for key in group.strip("[]").split(",")]
         for key in keys:
             if key not in by_key:
                 swept = ", ".join(by_key) or "nothing"

@@ -1,0 +1,59 @@
+"""Threads depend on the population alone, whatever trained before it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from population_cases import small_config
+
+from memcap.cells import wait_passively
+from memcap.engines.threads import ELEMENTS_WORTH_THREADS, set_threads
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_small_population_does_not_shrink_a_later_one() -> None:
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import torch\n"
+        "most = torch.get_num_threads()\n"
+        "from memcap.engines.threads import set_threads\n"
+        "import importlib; compositions = importlib.import_module('compositions')\n"
+        "small = compositions.composed_config('data.num_samples=10')\n"
+        "large = compositions.composed_config('data.num_samples=100000')\n"
+        "assert [set_threads([c]) for c in (small, large, small)] == [1, most, 1]\n"
+        "assert torch.get_num_threads() == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_members_and_samples_make_a_population_large() -> None:
+    one = small_config("model.width=16", "data.num_samples=300")
+    most = max(set_threads([small_config("model.width=16", "data.num_samples=10000")]), 1)
+    assert set_threads([one]) == 1
+    assert set_threads([one] * (ELEMENTS_WORTH_THREADS // (16 * 300) + 1)) == most
+
+
+def test_a_number_that_is_asked_for_is_taken() -> None:
+    assert set_threads([small_config("hardware.threads=3")]) == 3
+    assert torch.get_num_threads() == 3
+
+
+def test_what_the_user_chose_for_openmp_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    wait_passively()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
