@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from memcap.config.fields import schema_fields
 from memcap.config.identity import run_id
 from memcap.config.run_config import PARTS, RunConfig
-from memcap.config.schema import COMPONENTS
+from memcap.config.schema import CLASSES, COMPONENTS
 from memcap.errors import BadInput
 
 
@@ -56,6 +56,10 @@ def configurations(draw: st.DrawFn) -> RunConfig:
     for group, schema in schemas.items():
         fields = [(f, hint) for f, hint in schema_fields(schema) if f.name != "_target_"]
         values.setdefault(group, {}).update({f.name: draw(value_of(f, hint)) for f, hint in fields})
+    # Bounds between fields: met here, so that few draws are thrown away.
+    values["schedule"]["warmup_steps"] %= values["budget"]["steps"] + 1
+    if schemas["data"].targets != CLASSES:
+        values["budget"]["stop"] = draw(st.sampled_from(["none", "plateau"]))
     for field, hint in schema_fields(RunConfig):
         if field.name not in values:
             values[field.name] = draw(value_of(field, hint))
