@@ -127,19 +127,34 @@ def test_a_stop_keeps_what_is_finished(number: signal.Signals, undisturbed: Path
         assert RunFolder(tmp_path / "outputs", run_id).state() == "finished"
 
 
-def test_kill_9_at_random_moments_changes_nothing(undisturbed: Path, tmp_path: Path) -> None:
-    moments = random.Random(20)
+def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
+    long = ("tracking=disabled", "budget.steps=3000")  # some seconds, so that a kill finds it training
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder in (undisturbed, killed):
+        folder.mkdir()
+    assert sweep(undisturbed, *long).returncode == 0
+    moments, hits = random.Random(20), 0
     for _ in range(4):
-        process = subprocess.Popen([*SWEEP, "tracking=disabled"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-        while not list(tmp_path.glob("outputs/runs/*/*/attempt.json")) and process.poll() is None:
+        started = time.time()
+        process = subprocess.Popen([*SWEEP, *long], cwd=killed, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not trains_since(killed, started):
             time.sleep(0.005)
-        assert process.poll() is None, "the sweep ended before it could be killed"
-        time.sleep(moments.uniform(0.0, 0.4))
+        time.sleep(moments.uniform(0.0, 0.5))
+        hits += process.poll() is None
         process.kill()
         process.wait()
-    done = sweep(tmp_path, "tracking=disabled")
+    assert hits >= 2, "the sweep ended before it could be killed"
+    done = sweep(killed, *long)
     assert done.returncode == 0, done.stderr
-    assert_same_records(tmp_path, undisturbed)
+    assert_same_records(killed, undisturbed)
+
+
+def trains_since(folder: Path, moment: float) -> bool:
+    """Whether a run has been measured since then."""
+    return any(
+        path.stat().st_mtime >= moment and path.stat().st_size
+        for path in folder.glob("outputs/runs/*/*/history.jsonl")
+    )
 
 
 def test_ctrl_c_closes_offline_wandb_runs(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ MEMBER_VALUES = {
     "beta1": (0.9, 0.0, 0.5, 0.95),
     "beta2": (0.999, 0.9, 0.5, 0.99),
     "epsilon": (1e-8, 1e-3, 1e-6, 1e-4),
-    "warmup_steps": (0, 5, 3, 40),
+    "warmup_steps": (0, 5, 3, 20),
     "floor": (0.0, 0.5, 1.0, 0.1),
     "decay_fraction": (0.2, 0.0, 1.0, 0.5),
     "frequency": (1.0, 3.0, -0.5, 7.0),
