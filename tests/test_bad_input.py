@@ -109,6 +109,31 @@ def test_a_device_that_is_not_there(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("model.width;seed\n8;0\n", "separated by commas"),
+        ('model.width,seed\n8,0\n"4,8",1\n', "line 3"),
+        ("model.width,seed\n8,0\n[4,1\n", "line 3"),
+        ("model.width,seed\n8\n", "expected 2 fields"),
+        ("model.width,seed\n", "a line per cell"),
+        ("tracking.mode\noffline\n", "cannot be swept"),
+        ("model.width\n0\n", "cell 1"),
+    ],
+)
+def test_a_table_that_cannot_be_read(
+    content: str,
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "cells.csv").write_text(content + "8\n" * (hint == "cell 1"))
+    assert main(["-m", "cells=cells.csv"], monkeypatch, tmp_path) == 2
+    check_line(capsys.readouterr().err, "", hint)
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.csv"]
+
+
 def test_a_csv_with_an_unknown_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,8 +154,8 @@ def test_a_table_is_an_axis_whose_steps_are_rows(app: Any) -> None:
         ("seed,seed\n1,2\n", (), "every column needs a key of its own"),
         ("seed\n1\n", ("seed=0,1",), "seed is set on the command line and is a column"),
         ("study,seed\na,1\n", (), "study cannot be swept"),
-        ('seed\n"1,2"\n', (), "seed=1,2 gives several values to one run"),
-        ('seed\n"1(2"\n3\n', (), r'seed=1\(2 cannot be read .* \(cell 1: "seed=1\(2"\)'),
+        ('seed\n"1,2"\n', (), "line 2: seed=1,2 is several values"),
+        ('seed\n"1(2"\n3\n', (), r"line 2: seed=1\(2 cannot be read"),
         (None, (), "cells=table.csv: cannot be read as csv: No such file or directory"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -191,6 +192,8 @@ def _read_table(path: str) -> Axis:
     if len(rows) < 2:
         raise BadInput(f"cells={path}: expected a line of keys and a line per cell, got {len(rows)} lines")
     (_, header), *body = rows
+    if len(header) == 1 and ";" in header[0]:
+        raise BadInput(f'cells={path}: fields are separated by commas, got "{header[0]}"')
     for column in header:
         if not column or header.count(column) > 1:
             raise BadInput(f'cells={path}: every column needs a key of its own, got "{",".join(header)}"')
@@ -204,4 +207,34 @@ def _row(path: str, line: int, header: Sequence[str], row: Sequence[str]) -> tup
 
     if len(row) != len(header):
         raise BadInput(f"cells={path}, line {line}: expected {len(header)} fields, got {len(row)}")
-    return tuple(quote_arguments([f"{key}={field}" for key, field in zip(header, row, strict=True) if field]))
+    texts = quote_arguments([f"{key}={field}" for key, field in zip(header, row, strict=True) if field])
+    for override in _parsed(tuple(texts), f"cells={path}, line {line}: "):
+        if override.is_sweep_override():
+            raise BadInput(
+                f"cells={path}, line {line}: {override.input_line} is several values, a cell has one; write a list"
+                " as [a,b]"
+            )
+    return tuple(texts)
+
+
+def _parsed(texts: tuple[str, ...], where: str) -> list[Override]:
+    """The overrides of a row, each parsed once for the whole table: ANTLR is slow and values repeat."""
+    from memcap.errors import BadInput
+
+    try:
+        return [_parse_one(text) for text in texts]
+    except BadInput as error:
+        raise BadInput(f"{where}{error}") from None
+
+
+@functools.lru_cache(maxsize=65536)
+def _parse_one(text: str) -> Override:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from memcap.command_line import explain
+
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except HydraException as error:
+        raise explain(error) or error from None
