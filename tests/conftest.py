@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,13 @@ from compositions import composed_config, composed_values
 from memcap.config.run_config import RunConfig
 
 # Machines that run tests are shared: an example that took long is no failure.
-hypothesis.settings.register_profile("memcap", deadline=None)
+hypothesis.settings.register_profile(
+    "memcap",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    # Where a change is judged, the same examples every time; elsewhere new ones, which find more.
+    derandomize=bool(os.environ.get("CI")),
+)
 hypothesis.settings.load_profile("memcap")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ CLASSES, FEATURES = "classes", "features"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Component):
+class DataConfig(Component, abc.ABC):
     """A data set; ``num_samples`` None means a fresh batch every step."""
 
     targets: ClassVar[str] = CLASSES
@@ -20,12 +21,14 @@ class DataConfig(Component):
     batch_size: int | None = counts(at_least=1)
 
     @property
+    @abc.abstractmethod
     def num_inputs(self) -> int:
-        raise NotImplementedError
+        """Dimension of an input, D."""
 
     @property
+    @abc.abstractmethod
     def num_outputs(self) -> int:
-        raise NotImplementedError
+        """Outputs that the targets need: V classes or F features."""
 
     @property
     def num_measured(self) -> int:

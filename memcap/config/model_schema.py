@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ INITIALIZATIONS = ("uniform", "gaussian", "xavier")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Component):
+class ModelConfig(Component, abc.ABC):
     """A network; ``uses_activation`` False keeps the activation out of the run's identity."""
 
     uses_activation: ClassVar[bool] = True
@@ -29,13 +30,13 @@ class ModelConfig(Component):
         """Fields with the value that ``resolved`` takes from the data: they move when the data does."""
         return ()
 
+    @abc.abstractmethod
     def num_parameters(self, data: DataConfig) -> int:
         """All trainable parameters."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def activations_per_sample(self, data: DataConfig) -> int:
         """Floats that a forward pass keeps for each sample, for the memory bound."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

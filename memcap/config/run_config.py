@@ -171,6 +171,8 @@ def _check_custom(schema: Any, group: str, named: str) -> None:
             raise BadInput(
                 f"{named}: declare {field.name} with counts() or ignored() of memcap.config.fields"
             )
+    if missing := ", ".join(sorted(getattr(schema, "__abstractmethods__", ()))):
+        raise BadInput(f"{named} needs {missing}, as {schema.__mro__[1].__name__} says")
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,21 @@ OWN_CODE = """
             gates: int = counts(at_least=1)
             note: str = ignored()
 
+            def num_parameters(self, data):
+                return self.gates
+
+            def activations_per_sample(self, data):
+                return self.gates
+
+    class Half:
+        @dataclasses.dataclass(frozen=True, kw_only=True)
+        class Config(ModelConfig):
+            kind = "half"
+            gates: int = counts(at_least=1)
+
+            def num_parameters(self, data):
+                return self.gates
+
     class Nameless:
         class Config(ModelConfig):
             pass
@@ -128,6 +143,7 @@ def test_untrusted_code_is_not_even_imported(own_module: str, tmp_path: Path, ru
         ("Foreign", "needs a nested class Config that extends memcap.config.schema.ModelConfig"),
         ("Nameless", "needs a kind, a short name that stays when the code moves"),
         ("Impostor", "needs a kind of its own, got 'mlp', which is built in"),
+        ("Half", "needs activations_per_sample, as ModelConfig says"),
         ("Forgetful", "declare gates with counts() or ignored() of memcap.config.fields"),
     ],
 )
