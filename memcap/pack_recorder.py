@@ -16,6 +16,7 @@ from memcap.measures.observation import Row
 from memcap.models import build_model
 from memcap.records.provenance import provenance
 from memcap.records.run_folder import RunFolder, result_record
+from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import index_row
 from memcap.records.wandb_run import WandbRun
 from memcap.training import MemberResult
@@ -29,15 +30,19 @@ class PackRecorder:
         self.ledger = ledger
         self.member_steps = self.skipped_steps = 0
         self.folders = [RunFolder(ledger.outputs, cell.run_id) for cell in pack]
+        self.locks: dict[str, RunLock] = {}
         self.attempts: list[int] = []
         self.mirrors: list[WandbRun] = []
         self.started = time.monotonic()
 
     def start(self) -> None:
-        """Opens the folder of each run; one that cannot be opened fails and leaves the pack."""
+        """Opens the folder of each run; one that cannot be opened fails, and one that is busy is left for later."""
         opened = []
         for cell, folder in zip(self.pack, self.folders, strict=True):
             try:
+                if not self._take(cell, folder):
+                    self.ledger.busy.append(cell)
+                    continue
                 self.attempts.append(folder.start(cell.config.to_dict()))
                 opened.append((cell, folder))
             except OSError as error:
@@ -48,6 +53,24 @@ class PackRecorder:
         for cell in self.pack:
             name = " ".join(cell.overrides) or cell.run_id
             self.mirrors.append(tracker.start(cell.run_id, cell.config.to_dict(), name))
+
+    def _take(self, cell: Cell, folder: RunFolder) -> bool:
+        """Locks the run; False if another process trains it, or has finished it since the cells were sorted out."""
+        lock = RunLock(folder.path)
+        if not lock.acquire():
+            return False
+        result = folder.read_result() or {}
+        if result.get("attempts", 0) != self.ledger.known_attempts.get(cell.run_id, 0):
+            lock.release()
+            return False
+        self.locks[cell.run_id] = lock
+        return True
+
+    def release(self) -> None:
+        """Gives back the locks of the runs that have not ended."""
+        for lock in self.locks.values():
+            lock.release()
+        self.locks.clear()
 
     def on_advance(self, member_steps: int, skipped: int) -> None:
         self.member_steps += member_steps
@@ -85,6 +108,7 @@ class PackRecorder:
         except OSError as error:
             self.fail(member, error)
             return
+        self.locks.pop(cell.run_id).release()
         outcome = self.ledger.by_id[cell.run_id]
         outcome.status, outcome.summary = status, summary
         self.mirrors[member].finish({**summary, "status": status, "stop_reason": result.ending.reason}, 0)
@@ -99,6 +123,7 @@ class PackRecorder:
     def fail(self, member: int, error: Exception) -> None:
         """The member has no result: recorded as a failure, here and in its W&B run."""
         self.ledger.fail(self.pack[member], error)
+        self.locks.pop(self.pack[member].run_id).release()
         if member < len(self.mirrors):
             self.mirrors[member].finish({"status": "failed"}, 1)
 

@@ -21,10 +21,12 @@ from memcap.pack_recorder import PackRecorder
 from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
+from memcap.records.run_lock import allow_locks
 from memcap.records.study_folder import index_row
 from memcap.training import train_population
 
 STOPPED = (KeyboardInterrupt, Interrupted)
+BUSY_PAUSE_S = 0.5  # between looks at runs that another process trains
 
 
 class StudyRun:
@@ -38,8 +40,9 @@ class StudyRun:
     def run(self) -> list[CellOutcome]:
         """Skips, trains, prints the table; a stop (Ctrl-C, SIGTERM) is raised again when all is closed."""
         ledger, started = self.ledger, time.monotonic()
-        todo = self._sort_out()
+        todo = self._sort_out(ledger.outcomes)
         if todo:
+            allow_locks(ledger.config.hardware.max_members)
             self._open_tracker()
         stopped: BaseException | None = None
         try:
@@ -50,6 +53,7 @@ class StudyRun:
                     ledger.progress.count(outcome.status)
             with ledger.progress:
                 self._train_all(todo)
+                self._train_busy()
         except STOPPED as error:
             stopped = error
         finally:
@@ -74,14 +78,16 @@ class StudyRun:
                     path.parent.parent.rmdir()
             raise
 
-    def _sort_out(self) -> list[Cell]:
+    def _sort_out(self, outcomes: Sequence[CellOutcome]) -> list[Cell]:
         """The cells to train; the others get their outcome from what is on disk. Writes nothing."""
         ledger, config = self.ledger, self.ledger.config
         todo: list[Cell] = []
         lacking: dict[str, list[str]] = {}
-        for outcome in ledger.outcomes:
+        for outcome in outcomes:
             cell, folder = outcome.cell, RunFolder(ledger.outputs, outcome.cell.run_id)
-            result = None if config.force else folder.read_result()
+            recorded_result = folder.read_result()
+            ledger.known_attempts[cell.run_id] = int((recorded_result or {}).get("attempts", 0))
+            result = None if config.force else recorded_result
             given_up = folder.failures() >= config.max_attempts and not config.force
             if result is not None:
                 recorded = result["config"]["measure"]
@@ -144,6 +150,27 @@ class StudyRun:
             if self._stops_early():
                 return
 
+    def _train_busy(self) -> None:
+        """Waits for runs that another process trains, and trains those that it leaves unfinished."""
+        ledger, said = self.ledger, False
+        while ledger.busy and not self._stops_early():
+            busy, ledger.busy = ledger.busy, []
+            todo = self._sort_out([ledger.by_id[cell.run_id] for cell in busy])
+            for cell in busy:
+                if not ledger.is_open(cell):
+                    ledger.progress.count(ledger.by_id[cell.run_id].status)
+                    ledger.progress.advance(0, skipped=cell.config.budget.steps)
+            self._train_all(todo)
+            if len(ledger.busy) == len(busy):
+                if not said:
+                    said = True
+                    print(
+                        f"memcap: waiting for runs that another process trains: {len(busy)}", file=sys.stderr
+                    )
+                time.sleep(BUSY_PAUSE_S)
+            elif not ledger.busy:
+                self._list_cells()  # with those that the other process finished
+
     def _stops_early(self) -> bool:
         return self.ledger.config.fail_fast and self.ledger.num_failed_now > 0
 
@@ -163,6 +190,8 @@ class StudyRun:
             if len(recorder.pack) == 1:
                 recorder.fail(0, error)
                 return
+        finally:
+            recorder.release()
         # Outside of the except block: its traceback holds the whole population in memory.
         left = [cell for cell in recorder.pack if self.ledger.is_open(cell)]
         # What was trained of this pack is trained again: the bar goes back.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from wandb_files import read_wandb_file
 
+from memcap.measures.points import measurement_steps
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 
@@ -157,7 +159,8 @@ def trains_since(folder: Path, moment: float) -> bool:
     )
 
 
-def test_ctrl_c_closes_offline_wandb_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_closes_offline_wandb_runs(number: signal.Signals, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*SWEEP, "tracking.mode=offline", "budget.steps=100000"],
         cwd=tmp_path,
@@ -171,7 +174,7 @@ def test_ctrl_c_closes_offline_wandb_runs(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: W&B's own process hears it too
+    os.killpg(process.pid, number)  # as a terminal does it: W&B's own process hears it too
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "interrupted" in printed
@@ -179,3 +182,36 @@ def test_ctrl_c_closes_offline_wandb_runs(tmp_path: Path) -> None:
     assert files
     for path in files:
         assert read_wandb_file(path).exit_code == 130
+
+
+def test_two_sweeps_at_once_train_each_run_once(tmp_path: Path) -> None:
+    sweeps = {"s": "seed=0,1,2", "other": "seed=1,2,3"}
+    processes = [
+        subprocess.Popen(
+            [
+                *(seeds if word == "seed=0,1,2" else word for word in SWEEP),
+                *("tracking=disabled", "budget.steps=3000", f"study={study}"),
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for study, seeds in sweeps.items()
+    ]
+    printed = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    runs = list(tmp_path.glob("outputs/runs/*/*"))
+    assert len(runs) == 8
+    for path in runs:
+        assert not (path / ".lock").exists()
+        folder = RunFolder(tmp_path / "outputs", path.name)
+        result = folder.read_result()
+        assert result is not None
+        assert result["attempts"] == 1
+        steps = [row["train/step"] for row in folder.read_history()]
+        assert steps == measurement_steps(3000, 24)
+    finished = [re.search(r"^(\d+) finished", out, re.MULTILINE) for out, _ in printed]
+    assert sum(int(found[1]) for found in finished if found) == 8
+    for study in sweeps:
+        assert len(StudyFolder(tmp_path / "outputs", study).read_index()) == 6
