@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from memcap.config.cell import Cell
+from memcap.config.implementation import own_sources
 from memcap.engines import build_engine
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
@@ -146,4 +147,4 @@ class PackRecorder:
             wall_time_s=time.monotonic() - self.started,
             data_fingerprint=result.data_fingerprint,
         )
-        return {**record, "population": len(self.pack)}
+        return {**record, "population": len(self.pack), "own_sources": own_sources(cell.config)}

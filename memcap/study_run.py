@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from memcap.config.cell import Cell
+from memcap.config.implementation import own_sources
 from memcap.engines import build_engine
 from memcap.engines.threads import set_threads
 from memcap.errors import BadInput, Interrupted
@@ -83,6 +84,7 @@ class StudyRun:
         ledger, config = self.ledger, self.ledger.config
         todo: list[Cell] = []
         lacking: dict[str, list[str]] = {}
+        changed: list[str] = []
         for outcome in outcomes:
             cell, folder = outcome.cell, RunFolder(ledger.outputs, outcome.cell.run_id)
             recorded_result = folder.read_result()
@@ -93,6 +95,8 @@ class StudyRun:
                 recorded = result["config"]["measure"]
                 lacks = cell.config.measure.lacking(recorded)
                 if not lacks or given_up:
+                    if result["provenance"].get("own_sources", {}) != own_sources(cell.config):
+                        changed.append(cell.run_id)
                     outcome.status, outcome.summary = "skipped", result["summary"]
                     continue
                 # What was not measured along the way can only be had by training again, with all that it has.
@@ -109,10 +113,16 @@ class StudyRun:
                 )
             else:
                 todo.append(cell)
-        self._say_what_is_odd(lacking)
+        self._say_what_is_odd(lacking, changed)
         return todo
 
-    def _say_what_is_odd(self, lacking: Mapping[str, Sequence[str]]) -> None:
+    def _say_what_is_odd(self, lacking: Mapping[str, Sequence[str]], changed: Sequence[str]) -> None:
+        if changed:
+            print(
+                f"memcap: finished runs are kept, though the code of your own parts has changed since: {len(changed)};"
+                " if that moves numbers, raise the part's version, or use force=true",
+                file=sys.stderr,
+            )
         if lacking:
             names = ", ".join(sorted({f"measure.{name}" for names in lacking.values() for name in names}))
             print(

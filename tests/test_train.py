@@ -219,6 +219,44 @@ def test_a_failure_stays_with_its_run(main: Main, tmp_path: Path, capsys: pytest
     assert "max_attempts=3 tries once more" in capsys.readouterr().out
 
 
+OWN_ACTIVATION = """
+import dataclasses
+from memcap.config.schema import ActivationConfig
+
+
+class Steep:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Config(ActivationConfig):
+        kind = "steep"
+        version = {version}
+
+    def __init__(self, config, values):
+        pass
+
+    def __call__(self, x):
+        return {slope} * x
+"""
+
+
+def test_code_of_ones_own_that_changed_is_noticed(tmp_path: Path) -> None:
+    own = ["+activation._target_=steep_part.Steep", "~activation.kind", "allow_targets=[steep_part]"]
+
+    def run(version: int, slope: int) -> str:
+        (tmp_path / "steep_part.py").write_text(OWN_ACTIVATION.format(version=version, slope=slope))
+        command = [sys.executable, "-B", "-m", "memcap.train", "tracking=disabled", *SMALL, *own]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "1 finished" in run(1, 2)
+    assert "has changed" not in run(1, 2)
+    printed = run(1, 5)
+    assert "1 skipped" in printed
+    assert "the code of your own parts has changed since: 1" in printed
+    assert "1 finished" in run(2, 5)
+    assert len(results(tmp_path)) == 2
+
+
 def test_fail_fast_stops_at_the_first_failure(
     main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
