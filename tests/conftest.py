@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 from compositions import composed_config, composed_values
 
 from memcap.config.run_config import RunConfig
+
+# Whatever runs tests in the background ignores Ctrl-C, and processes started from here would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines that run tests are shared: an example that took long is no failure.
 hypothesis.settings.register_profile(
