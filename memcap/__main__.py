@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
+    "memcap.measure": "add measures to finished runs from their weights, without training",
 }
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from memcap.measures.observation import mean_losses
+from memcap.measures.memory import mean_losses
 from memcap.population import Population
 
 DIVERGED_FACTOR = 10.0  # a loss this many times the initial one ...

@@ -24,7 +24,7 @@ __all__ = [
     "run_hydra",
 ]
 
-QUOTED_KEYS = re.compile(r"(\+{0,2}(activation\.formula|zip|cells)=)(.+)", re.DOTALL)
+QUOTED_KEYS = re.compile(r"(\+{0,2}(activation\.formula|zip|cells|run)=)(.+)", re.DOTALL)
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort)\((.*)\)", re.DOTALL)
 QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 FLAGS_WITH_VALUE = (
@@ -101,7 +101,8 @@ def register_plugins() -> None:
 
 
 def quote_arguments(arguments: Sequence[str]) -> list[str]:
-    """Quotes what Hydra's grammar cannot read bare: formulas, and the values of ``zip=`` and ``cells=``.
+    """Quotes what Hydra's grammar cannot read bare: formulas, the values of ``zip=`` and ``cells=``, and ids of runs
+    (``run=12e456789012`` is no number).
 
     ``activation.formula=x*sin(x),max(x,0)`` becomes a sweep over two quoted formulas: commas outside parentheses
     separate them. What is quoted already stays as it is, so quoting twice changes nothing.

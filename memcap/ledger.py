@@ -21,6 +21,7 @@ class Ledger:
         self.config = cells[0].config
         self.outputs = Path(self.config.paths.outputs)
         self.study = StudyFolder(self.outputs, study)
+        self.num_cells = len(cells)
         # A sweep may name one run twice, by keys that do not count in its id: it trains once, both get its outcome.
         self.by_id: dict[str, CellOutcome] = {}
         for cell in cells:

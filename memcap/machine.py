@@ -11,6 +11,9 @@ from memcap.config.memory import check_fits
 from memcap.config.schema import HardwareConfig
 from memcap.errors import BadInput
 
+# Measures whose bookkeeping is in float64 where the weights are.
+NEED_FLOAT64 = ("gradients", "conflict", "updates", "sharpness", "trace", "weights", "samples", "spectrum")
+
 
 def check_machine(cells: Sequence[Cell]) -> None:
     """Raises BadInput for a missing device, a folder that cannot be written, or a run that does not fit."""
@@ -51,11 +54,10 @@ def check_mps(cell: Cell) -> None:
         return
     if config.hardware.dtype == "float64":
         raise BadInput("hardware.dtype must be float32 on mps, which has no float64; use hardware=cpu")
-    if config.measure.sharpness or config.measure.gradients:
-        raise BadInput(
-            "measure needs float64 on the device, which mps has not; use measure.sharpness=false"
-            " measure.gradients=false"
-        )
+    names = [name for name in NEED_FLOAT64 if getattr(config.measure, name)]
+    if names:
+        off = " ".join(f"measure.{name}=false" for name in names)
+        raise BadInput(f"measure needs float64 on the device, which mps has not; use {off}")
 
 
 def check_writable(outputs: Path) -> None:

@@ -92,7 +92,6 @@ class PackRecorder:
             return
         cell, status = self.pack[member], result.ending.status
         summary = self._summary(cell, result)
-        arrays = {"samples": result.samples, "weights": result.weights}
         record = result_record(
             run_id=cell.run_id,
             status=status,
@@ -105,7 +104,7 @@ class PackRecorder:
             studies=[self.ledger.study.name],
         )
         try:
-            self.folders[member].finish(record, {name: values for name, values in arrays.items() if values})
+            self.folders[member].finish(record, result.arrays)
         except OSError as error:
             self.fail(member, error)
             return

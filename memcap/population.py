@@ -30,6 +30,11 @@ class Batch:
     counts_M: Tensor  # N of each member, in the dtype of the losses
     mask_MN: Tensor | None
 
+    @property
+    def num_slots(self) -> int:
+        """Samples of the longest member: the second axis."""
+        return self.targets.shape[1]
+
     def keep(self, members: Tensor) -> Batch:
         mask_MN = None if self.mask_MN is None else self.mask_MN[members]
         return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
@@ -64,7 +69,10 @@ class Population:
         self.importance_MF = self._importance()
         initial = [flatten(self.model.initialize(config.model, config.seed)) for config in configs]
         self.parameters_MP = self._tensor(np.stack(initial))
-        self.state = {name: torch.zeros_like(self.parameters_MP) for name in self.optimizer.state_names}
+        # None where it is not known, as of a finished run of which only the weights were kept.
+        self.state: dict[str, Tensor] | None = {
+            name: torch.zeros_like(self.parameters_MP) for name in self.optimizer.state_names
+        }
         self.values = self._optimizer_values()
         self.activation_values = {
             name: self._tensor(np.array([getattr(c.activation, name) for c in configs], dtype=float))[
@@ -89,7 +97,8 @@ class Population:
         kept.evaluation_sets = {name: batch.keep(on_device) for name, batch in self.evaluation_sets.items()}
         kept.importance_MF = None if self.importance_MF is None else self.importance_MF[on_device]
         kept.parameters_MP = self.parameters_MP[on_device]
-        kept.state = {name: tensor[on_device] for name, tensor in self.state.items()}
+        if self.state is not None:
+            kept.state = {name: tensor[on_device] for name, tensor in self.state.items()}
         kept.values = {name: tensor[index] for name, tensor in self.values.items()}
         kept.activation_values = {name: v[on_device] for name, v in self.activation_values.items()}
         kept.activate = build_activation(kept.configs[0], kept.activation_values)
@@ -116,6 +125,35 @@ class Population:
         if self.device.type == "mps":  # it has no float64, in which bits are summed
             return Scores(*(None if score is None else score.cpu() for score in scores))  # type: ignore[arg-type]
         return scores
+
+    def with_parameters(self, parameters_MP: Tensor) -> Population:
+        """The same members with other weights, in the same order; no optimizer state belongs to these."""
+        other = object.__new__(Population)
+        other.__dict__.update(self.__dict__)
+        other.parameters_MP, other.state = parameters_MP, None
+        return other
+
+    def preconditioner(self) -> Tensor | None:
+        """The positive diagonal D_MP by whose inverse the optimizer scales its steps; None where it has none, or
+        no state yet."""
+        find = getattr(self.optimizer, "preconditioner", None)
+        if find is None or self.state is None or self.step == 0:
+            return None
+        found: Tensor | None = find(self.state, self.step, self.values)
+        return found
+
+    def stability_threshold(self) -> Tensor | None:
+        """The sharpness above which a step of the last learning rate is unstable, float64 [M]; None if unknown.
+
+        Of D⁻¹H where the optimizer has a preconditioner D, else of H.
+        """
+        find = getattr(self.optimizer, "stability_threshold", None)
+        found: Tensor | None = None if find is None else find(self.last_learning_rates(), self.values)
+        return found
+
+    def last_learning_rates(self) -> Tensor:
+        """The learning rate of the last step (before any: of the first), float64 [M], on the host."""
+        return self.learning_rates(max(self.step - 1, 0), 1)[0]
 
     def learning_rates(self, first_step: int, num_steps: int) -> Tensor:
         """Learning rate of K steps with the schedule applied, float64 [K, M], on the host."""

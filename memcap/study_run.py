@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from memcap.backlog import at_the_end, sort_out
 from memcap.config.cell import Cell
-from memcap.config.implementation import own_sources
 from memcap.engines import build_engine
 from memcap.engines.threads import set_threads
 from memcap.errors import BadInput, Interrupted
@@ -24,6 +23,7 @@ from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
 from memcap.records.run_lock import allow_locks
 from memcap.records.study_folder import index_row
+from memcap.remeasuring import measure_finished
 from memcap.training import train_population
 
 STOPPED = (KeyboardInterrupt, Interrupted)
@@ -41,7 +41,8 @@ class StudyRun:
     def run(self) -> list[CellOutcome]:
         """Skips, trains, prints the table; a stop (Ctrl-C, SIGTERM) is raised again when all is closed."""
         ledger, started = self.ledger, time.monotonic()
-        todo = self._sort_out(ledger.outcomes)
+        backlog = sort_out(ledger, ledger.outcomes)
+        todo = backlog.to_train
         if todo:
             allow_locks(ledger.config.hardware.max_members)
             self._open_tracker()
@@ -53,6 +54,7 @@ class StudyRun:
                 if not ledger.is_open(outcome.cell):
                     ledger.progress.count(outcome.status)
             with ledger.progress:
+                self._measure(backlog.to_measure)
                 self._train_all(todo)
                 self._train_busy()
         except STOPPED as error:
@@ -79,63 +81,6 @@ class StudyRun:
                     path.parent.parent.rmdir()
             raise
 
-    def _sort_out(self, outcomes: Sequence[CellOutcome]) -> list[Cell]:
-        """The cells to train; the others get their outcome from what is on disk. Writes nothing."""
-        ledger, config = self.ledger, self.ledger.config
-        todo: list[Cell] = []
-        lacking: dict[str, list[str]] = {}
-        changed: list[str] = []
-        for outcome in outcomes:
-            cell, folder = outcome.cell, RunFolder(ledger.outputs, outcome.cell.run_id)
-            recorded_result = folder.read_result()
-            ledger.known_attempts[cell.run_id] = int((recorded_result or {}).get("attempts", 0))
-            result = None if config.force else recorded_result
-            given_up = folder.failures() >= config.max_attempts and not config.force
-            if result is not None:
-                recorded = result["config"]["measure"]
-                lacks = cell.config.measure.lacking(recorded)
-                if not lacks or given_up:
-                    if result["provenance"].get("own_sources", {}) != own_sources(cell.config):
-                        changed.append(cell.run_id)
-                    outcome.status, outcome.summary = "skipped", result["summary"]
-                    continue
-                # What was not measured along the way can only be had by training again, with all that it has.
-                lacking[cell.run_id] = lacks
-                joined = cell.config.measure.joined(recorded)
-                todo.append(
-                    dataclasses.replace(cell, config=dataclasses.replace(cell.config, measure=joined))
-                )
-            elif given_up and (failure := folder.read_failure()) is not None:
-                outcome.status = "failed"
-                number = failure["failures"]
-                outcome.error = (
-                    f"{failure['error']} (failed {number} times; max_attempts={number + 1} tries once more)"
-                )
-            else:
-                todo.append(cell)
-        self._say_what_is_odd(lacking, changed)
-        return todo
-
-    def _say_what_is_odd(self, lacking: Mapping[str, Sequence[str]], changed: Sequence[str]) -> None:
-        if changed:
-            print(
-                f"memcap: finished runs are kept, though the code of your own parts has changed since: {len(changed)};"
-                " if that moves numbers, raise the part's version, or use force=true",
-                file=sys.stderr,
-            )
-        if lacking:
-            names = ", ".join(sorted({f"measure.{name}" for names in lacking.values() for name in names}))
-            print(
-                f"memcap: finished runs are trained again, since they lack {names}: {len(lacking)}",
-                file=sys.stderr,
-            )
-        if len(self.ids) > len(self.ledger.by_id):
-            print(
-                f"memcap: {len(self.ids)} cells are {len(self.ledger.by_id)} runs: some differ only in keys that"
-                " change no numbers",
-                file=sys.stderr,
-            )
-
     def _list_cells(self) -> None:
         """Enters the cells in the study, and in its index those that another study has finished already."""
         ledger = self.ledger
@@ -154,6 +99,21 @@ class StudyRun:
             assert result is not None
             ledger.study.append_index(index_row(result, outcome.cell.overrides))
 
+    def _measure(self, cells: Sequence[Cell]) -> None:
+        """Adds what finished runs lack and their weights can give."""
+        if not cells:
+            return
+        measured = measure_finished([at_the_end(cell) for cell in cells], self.ledger.outputs)
+        for cell in cells:
+            if (summary := measured.summaries.get(cell.run_id)) is not None:
+                self.ledger.by_id[cell.run_id].summary = summary
+        print(
+            f"memcap: finished runs were measured from their weights: {len(measured.summaries)}",
+            file=sys.stderr,
+        )
+        for line in measured.reasons():
+            print(f"memcap: not measured: {line}", file=sys.stderr)
+
     def _train_all(self, todo: Sequence[Cell]) -> None:
         for pack in packs(todo):
             self._train_pack(pack)
@@ -165,12 +125,13 @@ class StudyRun:
         ledger, said = self.ledger, False
         while ledger.busy and not self._stops_early():
             busy, ledger.busy = ledger.busy, []
-            todo = self._sort_out([ledger.by_id[cell.run_id] for cell in busy])
+            backlog = sort_out(ledger, [ledger.by_id[cell.run_id] for cell in busy])
             for cell in busy:
                 if not ledger.is_open(cell):
                     ledger.progress.count(ledger.by_id[cell.run_id].status)
                     ledger.progress.advance(0, skipped=cell.config.budget.steps)
-            self._train_all(todo)
+            self._measure(backlog.to_measure)
+            self._train_all(backlog.to_train)
             if len(ledger.busy) == len(busy):
                 if not said:
                     said = True

@@ -13,6 +13,7 @@ from memcap.budget import BudgetMonitor, Ending
 from memcap.config.run_config import RunConfig
 from memcap.config.schema import BudgetConfig
 from memcap.engines import Engine
+from memcap.measures.end_of_run import Arrays
 from memcap.measures.observation import Observer, Row
 from memcap.measures.points import measurement_steps
 from memcap.population import Population
@@ -20,13 +21,13 @@ from memcap.population import Population
 
 @dataclasses.dataclass(frozen=True)
 class MemberResult:
-    """What is left of a member: how it ended, its last row, and the arrays to keep."""
+    """What is left of a member: how it ended, its last row with what is measured at the end only, and the
+    arrays to keep, by the file's name and their own (``arrays["weights"]["head.weight"]``)."""
 
     ending: Ending
     steps: int
     row: Row
-    samples: dict[str, np.ndarray]
-    weights: dict[str, np.ndarray]
+    arrays: Arrays
     data_fingerprint: str
 
 
@@ -100,7 +101,7 @@ def _end_members(
     leaving = [i for i, ending in enumerate(endings) if ending is not None]
     part, watcher = population.keep(leaving), observer.keep(leaving)
     last_rows = [rows[i] for i in leaving] if rows else watcher.observe(part)
-    samples = watcher.sample_arrays(part) if watcher.measure.samples else [{} for _ in leaving]
+    end_rows, arrays = watcher.end(part)
     for k, i in enumerate(leaving):
         if not rows:
             listener.on_row(places[i], last_rows[k])
@@ -109,19 +110,18 @@ def _end_members(
         result = MemberResult(
             ending=ending,
             steps=part.step,
-            row=last_rows[k],
-            samples=samples[k],
-            weights=_kept_weights(part, k),
+            row=last_rows[k] | end_rows[k],
+            arrays=arrays[k] | _kept_weights(part, k),
             data_fingerprint=fingerprint(part, k),
         )
         listener.on_end(places[i], result)
 
 
-def _kept_weights(population: Population, member: int) -> dict[str, np.ndarray]:
+def _kept_weights(population: Population, member: int) -> Arrays:
     records = population.configs[member].records
     if records.weights == "none" or population.model.num_parameters > records.weights_up_to:
         return {}
-    return population.member_parameters(member)
+    return {"weights": population.member_parameters(member)}
 
 
 def fingerprint(population: Population, member: int) -> str:

@@ -40,6 +40,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "cpu": {"dtype": "float64"},
     "full": {"points": 5},
     "light": {"points": 5},
+    "everything": {
+        "points": 5,
+        "num_eigenvalues": 2,
+        "trace_probes": 3,
+        "spectrum_probes": 2,
+        "spectrum_steps": 6,
+    },
 }
 PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,

@@ -34,15 +34,17 @@ LAYERS = (
     ("command_line",),
     ("outcome",),
     ("ledger",),
+    ("remeasuring", "backlog"),
     ("pack_recorder",),
     ("study_run",),
+    ("finished_cells",),
     ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
-    ("train",),
+    ("train", "measure"),
     ("__main__",),
     ("hydra_plugins",),  # launcher and sweeper: found by Hydra, imported by nobody
 )
 # Hydra composes; below the command line a configuration is a RunConfig.
-KNOW_HYDRA = {"train", "command_line", "explanations", "hydra_plugins"}
+KNOW_HYDRA = {"train", "measure", "command_line", "explanations", "hydra_plugins"}
 
 
 class Import(NamedTuple):

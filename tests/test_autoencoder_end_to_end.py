@@ -71,20 +71,20 @@ def test_final_losses_are_those_of_the_kept_tied_weights(
 ) -> None:
     for member, config in enumerate(configs):
         end = recorder.ends[member]
-        assert {name: array.shape for name, array in end.weights.items()} == {
+        assert {name: array.shape for name, array in end.arrays["weights"].items()} == {
             "encoder.weight": (6, 3),
             "decoder.bias": (6,),
         }
-        loss_N = (importance(config) * squared_errors(config, end.weights, "train")).mean(1)
-        np.testing.assert_allclose(end.samples["final_loss"], loss_N, rtol=1e-9, atol=1e-15)
+        loss_N = (importance(config) * squared_errors(config, end.arrays["weights"], "train")).mean(1)
+        np.testing.assert_allclose(end.arrays["samples"]["final_loss"], loss_N, rtol=1e-9, atol=1e-15)
         assert end.row["train/loss_mse"] == pytest.approx(loss_N.mean(), rel=1e-10)
-        test_loss = (importance(config) * squared_errors(config, end.weights, "test")).mean()
+        test_loss = (importance(config) * squared_errors(config, end.arrays["weights"], "test")).mean()
         assert end.row["eval/test/loss_mse"] == pytest.approx(test_loss, rel=1e-10)
 
 
 def represented(recorder: Recorder, member: int) -> np.ndarray:
     """Length of each feature's direction [F]: 1 represented, 0 left out."""
-    return np.asarray(np.linalg.norm(recorder.ends[member].weights["encoder.weight"], axis=1))
+    return np.asarray(np.linalg.norm(recorder.ends[member].arrays["weights"]["encoder.weight"], axis=1))
 
 
 def test_what_does_not_fit_is_the_least_important(recorder: Recorder) -> None:
@@ -106,9 +106,9 @@ def test_importance_that_is_not_used_counts_for_nothing() -> None:
         small_config(*COMMON, *few, "data.importance_decay=1.0"),
     ]
     ends = [train([config]).ends[0] for config in plain]
-    assert np.array_equal(ends[0].weights["encoder.weight"], ends[1].weights["encoder.weight"])
+    assert np.array_equal(ends[0].arrays["weights"]["encoder.weight"], ends[1].arrays["weights"]["encoder.weight"])
     weighted = train([small_config(*COMMON, *few)]).ends[0]
-    assert not np.allclose(weighted.weights["encoder.weight"], ends[0].weights["encoder.weight"])
+    assert not np.allclose(weighted.arrays["weights"]["encoder.weight"], ends[0].arrays["weights"]["encoder.weight"])
 
 
 def test_there_are_losses_and_no_bits(recorder: Recorder) -> None:
@@ -120,7 +120,7 @@ def test_there_are_losses_and_no_bits(recorder: Recorder) -> None:
         assert {"sharpness/top_eigenvalue", "gradients/norm/encoder", "gradients/norm/decoder"} <= set(
             end.row
         )
-        assert {name: array.shape for name, array in end.samples.items()} == {
+        assert {name: array.shape for name, array in end.arrays["samples"].items()} == {
             "initial_loss": (500,),
             "final_loss": (500,),
         }

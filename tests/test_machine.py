@@ -16,7 +16,7 @@ import torch
 import memcap
 from memcap.config.cell import Cell
 from memcap.errors import BadInput
-from memcap.machine import check_device, check_machine, check_mps, check_writable
+from memcap.machine import NEED_FLOAT64, check_device, check_machine, check_mps, check_writable
 
 Values = Callable[..., dict[str, Any]]
 
@@ -62,8 +62,8 @@ def test_an_apple_gpu_is_asked_of_torch(run_values: Values) -> None:
     ("overrides", "message"),
     [
         (["hardware.dtype=float64"], "hardware.dtype must be float32 on mps, which has no float64"),
-        (["measure=full"], "use measure.sharpness=false measure.gradients=false"),
-        (["measure=light"], "use measure.sharpness=false measure.gradients=false"),
+        (["measure=full"], "use measure.gradients=false measure.conflict=false"),
+        (["measure=light"], "use measure.gradients=false"),
     ],
 )
 def test_an_apple_gpu_has_no_float64(overrides: list[str], message: str, run_values: Values) -> None:
@@ -73,7 +73,7 @@ def test_an_apple_gpu_has_no_float64(overrides: list[str], message: str, run_val
 
 
 def test_an_apple_gpu_without_float64_is_taken(run_values: Values) -> None:
-    check_mps(cell(run_values, "hardware=mps", "measure.sharpness=false", "measure.gradients=false"))
+    check_mps(cell(run_values, "hardware=mps", *(f"measure.{name}=false" for name in NEED_FLOAT64)))
     check_mps(cell(run_values, "hardware.dtype=float64"))  # a processor
 
 

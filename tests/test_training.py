@@ -92,12 +92,12 @@ def test_final_row_is_that_of_the_kept_weights(
     configs: list[RunConfig], recorder: Recorder, member: int
 ) -> None:
     end = recorder.ends[member]
-    loss_N = numpy_losses(configs[member], end.weights)
+    loss_N = numpy_losses(configs[member], end.arrays["weights"])
     assert end.row["train/loss_nats"] == pytest.approx(loss_N.mean(), rel=1e-12)
-    np.testing.assert_allclose(end.samples["final_loss"], loss_N, rtol=1e-10)
+    np.testing.assert_allclose(end.arrays["samples"]["final_loss"], loss_N, rtol=1e-10)
     labels = build_dataset(configs[member]).training().targets_N
-    correct_N = numpy_log_probabilities(configs[member], end.weights).argmax(1) == labels
-    assert end.samples["correct"].tolist() == correct_N.tolist()
+    correct_N = numpy_log_probabilities(configs[member], end.arrays["weights"]).argmax(1) == labels
+    assert end.arrays["samples"]["correct"].tolist() == correct_N.tolist()
     assert end.row["memory/memorized_samples"] == correct_N.sum()
     assert end.row["memory/accuracy"] == pytest.approx(correct_N.mean())
 
@@ -105,8 +105,8 @@ def test_final_row_is_that_of_the_kept_weights(
 def test_float32_rows_are_those_of_the_kept_weights_too() -> None:
     config = small_config(*COMMON, "hardware.dtype=float32", "measure=light")
     end = train([config]).ends[0]
-    assert all(array.dtype == np.float32 for array in end.weights.values())
-    assert end.row["train/loss_nats"] == pytest.approx(numpy_losses(config, end.weights).mean(), rel=1e-5)
+    assert all(array.dtype == np.float32 for array in end.arrays["weights"].values())
+    assert end.row["train/loss_nats"] == pytest.approx(numpy_losses(config, end.arrays["weights"]).mean(), rel=1e-5)
 
 
 def test_early_ends_keep_the_weights_of_their_last_step(early: Recorder) -> None:
@@ -114,9 +114,9 @@ def test_early_ends_keep_the_weights_of_their_last_step(early: Recorder) -> None
         config = small_config(*EARLY, f"data.num_samples={n}", f"seed={n}")
         end = early.ends[member]
         assert end.row["train/loss_nats"] == pytest.approx(
-            numpy_losses(config, end.weights).mean(), rel=1e-10
+            numpy_losses(config, end.arrays["weights"]).mean(), rel=1e-10
         )
-        assert len(end.samples["initial_loss"]) == n
+        assert len(end.arrays["samples"]["initial_loss"]) == n
 
 
 def test_bits_are_what_the_labels_cost_less(configs: list[RunConfig], recorder: Recorder) -> None:
@@ -147,7 +147,7 @@ def test_best_bits_outlive_a_fall() -> None:
 
 def test_samples_hold_the_first_and_last_loss_of_each(configs: list[RunConfig], recorder: Recorder) -> None:
     for member, config in enumerate(configs):
-        samples = recorder.ends[member].samples
+        samples = recorder.ends[member].arrays["samples"]
         assert set(samples) == {"initial_loss", "final_loss", "correct"}
         assert {len(array) for array in samples.values()} == {config.data.num_samples}
         first = recorder.rows[member][0]["train/loss_nats"]
@@ -158,7 +158,7 @@ def test_samples_hold_the_first_and_last_loss_of_each(configs: list[RunConfig], 
 def test_weights_have_the_shapes_of_the_model(recorder: Recorder) -> None:
     expected = {"hidden1.weight": (4, 5), "output.weight": (5, 4), "head.weight": (4, 3)}
     for end in recorder.ends.values():
-        assert {name: array.shape for name, array in end.weights.items()} == expected
+        assert {name: array.shape for name, array in end.arrays["weights"].items()} == expected
 
 
 @pytest.mark.parametrize("overrides", [("records.weights=none",), ("records.weights_up_to=51",)])
@@ -170,7 +170,7 @@ def test_weights_that_nobody_wants_are_not_kept(overrides: tuple[str, ...]) -> N
 
 def test_light_measures_leave_out_what_they_leave_out() -> None:
     end = train([small_config(*COMMON, "measure=light")]).ends[0]
-    assert end.samples == {}
+    assert "samples" not in end.arrays
     assert not [name for name in end.row if name.startswith(("eval/", "sharpness/"))]
     assert "gradients/norm/hidden1" in end.row
 
@@ -188,8 +188,8 @@ def test_the_same_runs_twice_give_the_same_bits(configs: list[RunConfig], record
     for member in range(3):
         assert again.rows[member] == recorder.rows[member]
         first, second = recorder.ends[member], again.ends[member]
-        for name, array in first.weights.items():
-            assert array.tobytes() == second.weights[name].tobytes()
+        for name, array in first.arrays["weights"].items():
+            assert array.tobytes() == second.arrays["weights"][name].tobytes()
 
 
 @pytest.mark.parametrize("member", [0, 1, 2])
@@ -201,8 +201,8 @@ def test_a_run_of_a_population_is_the_run_alone(
         assert found.keys() == expected.keys()
         for name in set(found) - {"sharpness/top_eigenvalue", "sharpness/residual"}:
             assert found[name] == pytest.approx(expected[name], rel=1e-8, abs=1e-9), name
-    for name, array in alone.ends[0].weights.items():
-        np.testing.assert_allclose(recorder.ends[member].weights[name], array, rtol=1e-9, atol=1e-12)
+    for name, array in alone.ends[0].arrays["weights"].items():
+        np.testing.assert_allclose(recorder.ends[member].arrays["weights"][name], array, rtol=1e-9, atol=1e-12)
 
 
 def test_squared_error_has_no_bits() -> None:

@@ -31,8 +31,14 @@ def member_bytes(config: RunConfig) -> int:
     that the backward pass keeps; the float64 copy of the data that NumPy draws is counted too.
     """
     itemsize = 8 if config.hardware.dtype == "float64" else 4
-    lanczos = config.measure.lanczos_iterations + 2 if config.measure.sharpness else 0
-    parameters = config.num_parameters * (PARAMETER_COPIES + lanczos) * itemsize
+    measure = config.measure
+    lanczos = max(
+        measure.lanczos_iterations * measure.sharpness,
+        measure.spectrum_steps * measure.spectrum,
+        measure.trace_probes * measure.trace,
+        config.num_parameters * (measure.sharpness and measure.hessian == "dense"),
+    )
+    parameters = config.num_parameters * (PARAMETER_COPIES + lanczos + 2 * (lanczos > 0)) * itemsize
     samples = max(config.data.num_measured, config.data.batch_size or 0)
     activations = samples * config.model.activations_per_sample(config.data) * _copies(config) * itemsize
     sets = 3 * samples * (config.data.num_inputs + config.data.num_outputs) * (8 + itemsize)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memcap.config.fields import build, counts, ignored, schema_fields
+from memcap.config.measure_schema import MeasureConfig, check_measure
 from memcap.config.schema import (
     BASE_CLASSES,
     CLASSES,
@@ -17,7 +18,6 @@ from memcap.config.schema import (
     BudgetConfig,
     DataConfig,
     HardwareConfig,
-    MeasureConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -84,6 +84,7 @@ class RunConfig(TopLevel):
         parts["model"] = parts["model"].resolved(parts["data"])
         check_together(parts["data"], parts["model"], parts["objective"])
         check_budget(parts["budget"], parts["schedule"], parts["data"])
+        check_measure(parts["measure"], parts["model"].num_parameters(parts["data"]))
         return cls(**{field.name: getattr(top, field.name) for field in dataclasses.fields(top)}, **parts)
 
     def to_dict(self) -> dict[str, Any]:

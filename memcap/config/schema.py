@@ -8,7 +8,6 @@ files of their own and are entered here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from memcap.config.component import Component
@@ -129,29 +128,6 @@ class HardwareConfig:
     threads: int | None = ignored(at_least=1)
     memory_gib: float | None = ignored(above=0)
     max_members: int = ignored(at_least=1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
-    points: int = ignored(at_least=1)
-    gradients: bool = ignored()
-    sharpness: bool = ignored()
-    lanczos_iterations: int = ignored(at_least=1)
-    lanczos_tolerance: float = ignored(above=0)
-    evaluation: bool = ignored()
-    samples: bool = ignored()
-
-    def lacking(self, recorded: Mapping[str, Any]) -> list[str]:
-        """Keys of what this asks for and a run that was measured as ``recorded`` does not have."""
-        parts = ("gradients", "sharpness", "evaluation", "samples")
-        keys = [name for name in parts if getattr(self, name) and not recorded.get(name)]
-        return keys + (["points"] if self.points > recorded.get("points", 0) else [])
-
-    def joined(self, recorded: Mapping[str, Any]) -> MeasureConfig:
-        """This and what a run that was measured as ``recorded`` has, so that measuring it again loses nothing."""
-        parts = ("gradients", "sharpness", "evaluation", "samples")
-        both = {name: getattr(self, name) or bool(recorded.get(name)) for name in parts}
-        return dataclasses.replace(self, points=max(self.points, recorded.get("points", 0)), **both)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ class BatchedEngine:
             self._advance_block(population, min(end, block_end) - population.step)
 
     def _advance_block(self, population: Population, num_steps: int) -> None:
+        state = _known_state(population)
         rows = _coefficient_rows(population, num_steps)
         device, dtype = population.device, population.dtype
         clips = bool(torch.isfinite(population.values["clip_norm"]).any())
@@ -44,9 +45,7 @@ class BatchedEngine:
             if clip_norm_M1 is not None:
                 clip_by_norm_(gradients_MP, clip_norm_M1)
             coefficients = {name: row[k] for name, row in rows.items()}
-            population.optimizer.update(
-                population.parameters_MP, gradients_MP, population.state, coefficients
-            )
+            population.optimizer.update(population.parameters_MP, gradients_MP, state, coefficients)
         population.step += num_steps
 
 
@@ -78,3 +77,27 @@ def gradients(population: Population, batch: Batch) -> Tensor:
         total = population.losses(parameters_MP, batch).sum()
         (gradients_MP,) = torch.autograd.grad(total, parameters_MP)
     return gradients_MP
+
+
+@torch.no_grad()
+def updated_parameters(population: Population, gradients_MP: Tensor) -> Tensor:
+    """What the parameters would be after one more update with these gradients, [M, P]; nothing is changed.
+
+    With the learning rate of the last step, so that it is defined at the end of a schedule too.
+    """
+    device, dtype = population.device, population.dtype
+    gradients_MP, parameters_MP = gradients_MP.clone(), population.parameters_MP.clone()
+    state = {name: tensor.clone() for name, tensor in _known_state(population).items()}
+    clip_norm_M1 = population.values["clip_norm"][:, None].to(device, dtype)
+    clip_by_norm_(gradients_MP, clip_norm_M1)
+    rates_1M = population.last_learning_rates()[None]
+    scalars = population.optimizer.coefficients(rates_1M, population.step, population.values)
+    coefficients = {name: value[0].to(device, dtype) for name, value in scalars.items()}
+    population.optimizer.update(parameters_MP, gradients_MP, state, coefficients)
+    return parameters_MP
+
+
+def _known_state(population: Population) -> dict[str, Tensor]:
+    if population.state is None:
+        raise ValueError("the optimizer's state is not known: these weights can be measured, not trained")
+    return population.state

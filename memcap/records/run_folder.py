@@ -89,6 +89,10 @@ class RunFolder:
         with np.load(self._truth() / f"{name}.npz", allow_pickle=False) as arrays:
             return dict(arrays)
 
+    def has_arrays(self, name: str) -> bool:
+        """Whether ``<name>.npz`` was kept."""
+        return (self._truth() / f"{name}.npz").exists()
+
     def attempts(self) -> int:
         """How often the run was started, kills included."""
         counted = atomic.read_json(self.path / "attempt.json")
@@ -135,11 +139,7 @@ class RunFolder:
         self, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None
     ) -> None:
         """Write the arrays, then the result, which declares the run done. ``arrays[name]`` → ``<name>.npz``."""
-        for name, group in (arrays or {}).items():
-            if any(array.dtype.hasobject for array in group.values()):
-                raise TypeError(f"{name}.npz of run {self.run_id}: arrays of Python objects cannot be kept")
-            with atomic.replacing(self.work / f"{name}.npz", survives="folder sync") as file:
-                np.savez(file, **group)  # type: ignore[arg-type]
+        self._write_arrays(self.work, arrays or {})
         atomic.sync(self.work / "history.jsonl")
         # Studies that listed the run before a forced attempt still do.
         studies = dict.fromkeys([*(self.read_result() or {}).get("studies", []), *result.get("studies", [])])
@@ -148,6 +148,19 @@ class RunFolder:
             self._publish()
         (self.path / "attempt.json").unlink(missing_ok=True)
         (self.path / "failure.json").unlink(missing_ok=True)
+
+    def amend(self, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """Replace a finished record by one that says more: arrays first, then the result.
+
+        Arrays of a file that is there already stand beside the new ones, which win where both have a name.
+        """
+        folder = self._truth()
+        joined = {
+            name: {**(self.read_arrays(name) if self.has_arrays(name) else {}), **group}
+            for name, group in arrays.items()
+        }
+        self._write_arrays(folder, joined)
+        atomic.write_json(folder / "result.json", result)
 
     def fail(self, failure: Mapping[str, Any]) -> None:
         """Write why this attempt ended without a result; a finished record of before stays as it was."""
@@ -166,6 +179,13 @@ class RunFolder:
         if result is not None and name not in result.get("studies", []):
             result["studies"] = [*result.get("studies", []), name]
             atomic.write_json(self._truth() / "result.json", result)
+
+    def _write_arrays(self, folder: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        for name, group in arrays.items():
+            if any(array.dtype.hasobject for array in group.values()):
+                raise TypeError(f"{name}.npz of run {self.run_id}: arrays of Python objects cannot be kept")
+            with atomic.replacing(folder / f"{name}.npz", survives="folder sync") as file:
+                np.savez(file, **group)  # type: ignore[arg-type]
 
     def _truth(self) -> Path:
         """The folder that holds the files of the record."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from memcap.errors import BadInput
+from memcap.errors import BadInput, nearest
 from memcap.records import atomic
 from memcap.records.run_folder import RunFolder
 
@@ -37,6 +37,17 @@ class StudyFolder:
         self.outputs = Path(outputs)
         self.name = name
         self.path = self.outputs / "studies" / name
+
+    @classmethod
+    def existing(cls, outputs: Path, name: str) -> StudyFolder:
+        """The folder of a study that is there; BadInput that names the nearest where it is not."""
+        folder = cls(outputs, name)
+        if not (folder.path / "study.json").exists():
+            known = sorted(path.parent.name for path in folder.path.parent.glob("*/study.json"))
+            near = nearest(name, known)
+            names = f"one of the {len(known)}" if len(known) > 10 else ", ".join(known) or "(none yet)"
+            raise BadInput(f"study must be {names} in {folder.path.parent}, got {name}{near}")
+        return folder
 
     def open(self, axes: Iterable[str], cells: Iterable[Mapping[str, Any]], command: str) -> dict[str, Any]:
         """Add the cells ``{run_id, overrides}`` of a sweep and return the whole study.

@@ -48,7 +48,8 @@ class Column:
 
 
 # Title, the metrics of which the first that a run has is shown, format, and what a narrow terminal loses first.
-METRICS: tuple[tuple[str, tuple[str, ...], str, int | None], ...] = (
+Metric = tuple[str, tuple[str, ...], str, "int | None"]
+METRICS: tuple[Metric, ...] = (
     ("loss", ("train/loss_nats", "train/loss_mse"), "{:.4g}", 4),
     ("bits", ("memory/bits",), "{:.1f}", None),
     ("bits/param", ("memory/bits_per_parameter",), "{:.3f}", 2),
@@ -57,11 +58,16 @@ METRICS: tuple[tuple[str, tuple[str, ...], str, int | None], ...] = (
 )
 STYLES = {"failed": "red", "diverged": "yellow", "interrupted": "yellow", "skipped": "dim"}
 # Where not all rows are shown, what one wants to see comes first.
-URGENCY = ("failed", "diverged", "interrupted", "finished", "skipped")
+URGENCY = ("failed", "diverged", "interrupted", "finished", "measured", "skipped", "")
 
 
 def print_table(rows: Sequence[TableRow]) -> None:
     """Prints the runs on stdout; of more than forty those that failed or diverged and the new ones first."""
+    print_metrics(rows, METRICS)
+
+
+def print_metrics(rows: Sequence[TableRow], metrics: Sequence[Metric]) -> None:
+    """The same with other metrics; a metric that no run has is no column."""
     shown = list(rows)
     if len(rows) > MOST_ROWS:
         shown = sorted(rows, key=lambda row: URGENCY.index(row.status))[:MOST_ROWS]
@@ -69,7 +75,7 @@ def print_table(rows: Sequence[TableRow]) -> None:
         Column("N", ["∞" if row.num_samples is None else str(row.num_samples) for row in shown], 6),
         Column("parameters", [f"{row.num_parameters:,}" for row in shown], 1),
     ]
-    for title, names, form, drop in METRICS:
+    for title, names, form, drop in metrics:
         values = [row.value(names) for row in shown]
         if any(value is not None for value in values):
             columns.append(Column(title, [number(value, form) for value in values], drop))

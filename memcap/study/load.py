@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memcap.errors import BadInput, nearest
+from memcap.errors import BadInput
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 
@@ -24,12 +24,7 @@ def load_study(name: str, outputs: str | Path = "outputs") -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder = StudyFolder(Path(outputs), name)
-    if not (folder.path / "study.json").exists():
-        known = sorted(path.parent.name for path in folder.path.parent.glob("*/study.json"))
-        near = nearest(name, known)
-        names = f"one of the {len(known)}" if len(known) > 10 else ", ".join(known) or "(none yet)"
-        raise BadInput(f"study must be {names} in {folder.path.parent}, got {name}{near}")
+    folder = StudyFolder.existing(Path(outputs), name)
     rows = []
     study = folder.read()
     for cell in study["cells"]:

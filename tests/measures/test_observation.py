@@ -22,7 +22,8 @@ from torch import Tensor
 
 from memcap.data import build_dataset
 from memcap.engines import BatchedEngine
-from memcap.measures.observation import Observer, mean_losses
+from memcap.measures.memory import mean_losses
+from memcap.measures.observation import Observer
 from memcap.models.model import unflatten
 from memcap.population import Population
 
@@ -87,8 +88,7 @@ def test_a_warm_start_finds_the_top_after_more_training() -> None:
             top = top_of_dense_hessian(population, member)
             assert abs(row["sharpness/top_eigenvalue"] - top) <= row["sharpness/residual"] + 1e-10 * top
         BatchedEngine().advance(population, 10)
-    assert observer.vectors_MP is not None
-    assert observer.vectors_MP.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    assert observer.curvature.vectors["lanczos"].norm(dim=1).tolist() == pytest.approx([1, 1, 1])
 
 
 def test_few_iterations_are_said_by_the_residual(trained: Population) -> None:
@@ -186,7 +186,7 @@ def test_kept_members_go_on_with_what_was_theirs() -> None:
     for row, member in zip(rows, (2, 0), strict=True):
         assert row["memory/bits"] < first[member]["memory/bits"]
         assert row["memory/bits_best"] == first[member]["memory/bits"]
-    arrays = watcher.sample_arrays(kept)
+    arrays = [own["samples"] for own in watcher.end(kept)[1]]
     assert [len(own["initial_loss"]) for own in arrays] == [14, 5]
     for own, member in zip(arrays, (2, 0), strict=True):
         assert own["initial_loss"].mean() == pytest.approx(first[member]["train/loss_nats"], rel=1e-12)
@@ -222,4 +222,4 @@ def test_squared_error_on_features_has_neither_bits_nor_accuracy() -> None:
     assert {"train/loss_mse", "eval/test/loss_mse", "gradients/norm/encoder"} <= set(row)
     assert not [name for name in row if name.startswith("memory/") or "bits" in name or "nats" in name]
     assert not [name for name in row if "accuracy" in name or name == "train/exposures"]
-    assert set(Observer(population).sample_arrays(population)[0]) == {"final_loss"}
+    assert set(Observer(population).end(population)[1][0]["samples"]) == {"final_loss"}

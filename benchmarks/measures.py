@@ -1,0 +1,119 @@
+"""What each measure costs beside the training that it watches, on cells of Memory 2, in one run.
+
+    python benchmarks/measures.py [--steps 10000] [--widths 10,20,40] [--samples 100,300,500,800] [--seeds 2]
+
+Every population is trained to its budget; at each measurement point every measure is taken by an observer of its
+own and timed. A measure's share is the sum of its times over the training time between the points; per cell it is
+that sum over the members. Loss, bits and accuracy are always taken and stand in the first line; what is taken at the end
+only has one time. Threads as memcap chooses them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections import defaultdict
+
+from overhead import machine
+
+from memcap.config.measure_schema import MeasureConfig
+from memcap.config.run_config import RunConfig
+from memcap.engines import BatchedEngine
+from memcap.engines.threads import set_threads
+from memcap.measures.observation import Observer
+from memcap.measures.points import measurement_steps
+from memcap.population import Population
+
+BASE = "loss, bits, accuracy"
+OPTIONAL = ("trace", "spectrum")
+
+
+def configurations(overrides: list[str]) -> RunConfig:
+    """A run as the command line composes it."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    with initialize_config_module("memcap.conf", version_base="1.3"):
+        return RunConfig.from_dict(OmegaConf.to_container(compose("train", overrides), resolve=True))  # type: ignore
+
+
+def only(measure: MeasureConfig, name: str) -> MeasureConfig:
+    """The same with one measure on; none for the base."""
+    names = measure.ALONG_THE_WAY + measure.AT_THE_END
+    return dataclasses.replace(measure, **{other: other == name for other in names})
+
+
+def observers(population: Population) -> dict[str, Observer]:
+    """One for each measure that exists, and one for what is always measured."""
+    measure = population.configs[0].measure
+    found = {}
+    for name in (BASE, *measure.ALONG_THE_WAY, *measure.AT_THE_END):
+        found[name] = Observer(population)
+        found[name].measure = only(measure, name)
+        found[name].curvature.measure = found[name].measure
+    return found
+
+
+def watch(configs: list[RunConfig]) -> tuple[float, dict[str, float]]:
+    """Training time, and the time of each measure without the base, in s."""
+    set_threads(configs)
+    population, engine = Population(configs), BatchedEngine()
+    watchers = observers(population)
+    training_s, spent_s = 0.0, defaultdict(float)
+    at_end = population.configs[0].measure.AT_THE_END
+    for step in measurement_steps(configs[0].budget.steps, configs[0].measure.points):
+        started = time.perf_counter()
+        engine.advance(population, step - population.step)
+        training_s += time.perf_counter() - started
+        for name, observer in watchers.items():
+            if name not in at_end or step == 0:  # first losses are taken at the start
+                started = time.perf_counter()
+                observer.observe(population)
+                spent_s[name] += time.perf_counter() - started
+    points = len(measurement_steps(configs[0].budget.steps, configs[0].measure.points))
+    for name in at_end:
+        started = time.perf_counter()
+        watchers[name].end(population)
+        spent_s[name] = time.perf_counter() - started
+    base_s = spent_s[BASE]
+    return training_s, {
+        name: value if name == BASE or name in at_end else max(value - base_s, 0.0)
+        for name, value in spent_s.items()
+    } | {"points": points}
+
+
+def main() -> None:
+    """Prints a line for each measure, and the sum of those that measure=full takes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--widths", default="10,20,40")
+    parser.add_argument("--samples", default="100,300,500,800")
+    parser.add_argument("--seeds", type=int, default=2)
+    arguments = parser.parse_args()
+    print(machine())
+    widths, samples = arguments.widths.split(","), arguments.samples.split(",")
+    results = {}
+    for width in widths:
+        configs = [
+            configurations([f"model.width={width}", f"data.num_samples={n}", f"seed={seed}", f"budget.steps={arguments.steps}"])
+            for n in samples
+            for seed in range(arguments.seeds)
+        ]
+        training_s, spent_s = watch(configs)
+        results[width] = training_s, spent_s, len(configs)
+        print(f"width {width}: {len(configs)} cells, {arguments.steps} steps, {training_s:.1f} s of training", flush=True)
+    print(f"\n{'measure':<24}" + "".join(f"{'W=' + w:>20}" for w in widths))
+    for name in next(iter(results.values()))[1]:
+        if name == "points":
+            continue
+        cells = [f"{s[name] / t:8.2%}{s[name] / m * 1e3:9.1f} ms" for t, s, m in results.values()]
+        print(f"{name + (' (off in full)' if name in OPTIONAL else ''):<24}" + "".join(f"{c:>20}" for c in cells))
+    full = [
+        (sum(v for name, v in s.items() if name not in (*OPTIONAL, "points")), t, m) for t, s, m in results.values()
+    ]
+    print(f"{'measure=full':<24}" + "".join(f"{f'{s / t:8.2%}{s / m * 1e3:9.1f} ms':>20}" for s, t, m in full))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Sharpness of a population along its training: each measurement starts where the last one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcap.config.measure_schema import MeasureConfig
+from memcap.measures.sharpness import (
+    dense_eigenvalues,
+    hessian_vector_products,
+    preconditioned,
+    top_eigenvalues,
+)
+from memcap.measures.trace import hutchinson_trace
+from memcap.population import Population
+from memcap.random import stream
+
+Columns = dict[str, Tensor]
+Product = Callable[[Tensor], Tensor]
+# Share of fresh noise in a warm start, so that Lanczos cannot hide in an eigenspace that is no longer the top.
+WARM_START_NOISE = 0.1
+
+
+class Curvature:
+    """Eigenvalues and trace of each member's Hessian; keeps the last eigenvectors for the next time."""
+
+    def __init__(self, measure: MeasureConfig) -> None:
+        self.measure = measure
+        self.vectors: dict[str, Tensor] = {}
+
+    def keep(self, members: Sequence[int]) -> Curvature:
+        """The same for the members that stay."""
+        kept = Curvature(self.measure)
+        kept.vectors = {name: vectors_MP[list(members)] for name, vectors_MP in self.vectors.items()}
+        return kept
+
+    def columns(self, population: Population) -> Columns:
+        """What ``measure.sharpness`` and ``measure.trace`` ask for, float64 [M] each.
+
+        sharpness/top_eigenvalue is that of the training loss's Hessian H, sharpness/preconditioned that of
+        D⁻¹H where the optimizer has a preconditioner D. sharpness/threshold is what training gets unstable
+        above: it bounds the preconditioned one where there is one, else the raw one.
+        """
+        product = loss_curvature(population)
+        columns = self._eigenvalues(population, product) if self.measure.sharpness else {}
+        if self.measure.trace:
+            probes = [
+                stream(c.seed, "trace", population.step).integers(
+                    0, 2, (self.measure.trace_probes, population.model.num_parameters)
+                )
+                for c in population.configs
+            ]
+            probes_KMP = torch.from_numpy(np.stack(probes, axis=1) * 2.0 - 1.0)
+            found = hutchinson_trace(product, probes_KMP.to(population.parameters_MP))
+            columns["sharpness/trace"] = found.value_M
+            columns["sharpness/trace_standard_error"] = found.standard_error_M
+        return columns
+
+    def _eigenvalues(self, population: Population, product: Product) -> Columns:
+        columns = self._largest(population, product, "lanczos", self.measure.num_eigenvalues)
+        named = {"sharpness/top_eigenvalue": "value_1", "sharpness/residual": "residual_1"}
+        for number in range(2, self.measure.num_eigenvalues + 1):
+            named[f"sharpness/eigenvalue_{number}"] = f"value_{number}"
+            named[f"sharpness/eigenvalue_{number}_residual"] = f"residual_{number}"
+        found = {name: columns[key] for name, key in named.items()}
+        preconditioner_MP = population.preconditioner()
+        if preconditioner_MP is not None:
+            columns = self._largest(
+                population, preconditioned(product, preconditioner_MP), "preconditioned", 1
+            )
+            found["sharpness/preconditioned"] = columns["value_1"]
+            found["sharpness/preconditioned_residual"] = columns["residual_1"]
+        threshold_M = population.stability_threshold()
+        if threshold_M is not None:
+            found["sharpness/threshold"] = threshold_M
+        return found
+
+    def _largest(self, population: Population, product: Product, purpose: str, count: int) -> Columns:
+        """The largest eigenvalues with their residuals, by number from 1."""
+        if self.measure.hessian == "dense":
+            values_MK, residuals_MK = dense_eigenvalues(product, population.parameters_MP, count=count)
+        else:
+            noise_MP = unit_noise(population, purpose)
+            start_MP = noise_MP
+            if purpose in self.vectors:
+                start_MP = self.vectors[purpose] + WARM_START_NOISE * noise_MP
+            found = top_eigenvalues(
+                product,
+                start_MP,
+                count=count,
+                max_iterations=self.measure.lanczos_iterations,
+                tolerance=self.measure.lanczos_tolerance,
+            )
+            values_MK, residuals_MK = found.values_MK, found.residuals_MK
+            # Of several, their sum: it has a part of each.
+            last_MP = found.vectors_MKP.nan_to_num().sum(1)
+            usable = last_MP.isfinite() & found.vectors_MKP[:, :1].isfinite().all(2)
+            self.vectors[purpose] = torch.where(usable, last_MP, noise_MP)
+        columns = {f"value_{k + 1}": values_MK[:, k] for k in range(count)}
+        return columns | {f"residual_{k + 1}": residuals_MK[:, k] for k in range(count)}
+
+
+def loss_curvature(population: Population) -> Product:
+    """Products with the Hessian of each member's loss on its training set, at its parameters."""
+
+    def loss_of_parameters(parameters_MP: Tensor) -> Tensor:
+        return population.losses(parameters_MP, population.training_set)
+
+    return hessian_vector_products(loss_of_parameters, population.parameters_MP)
+
+
+def unit_noise(population: Population, purpose: str) -> Tensor:
+    """A unit vector [M, P] from each member's own stream, another one at every step."""
+    size = population.model.num_parameters
+    rows = [stream(c.seed, purpose, population.step).standard_normal(size) for c in population.configs]
+    noise_MP = torch.from_numpy(np.stack(rows))
+    return (noise_MP / noise_MP.norm(dim=1, keepdim=True)).to(population.device, population.dtype)

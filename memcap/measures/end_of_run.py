@@ -1,0 +1,138 @@
+"""What is measured once, when a run has ended: its samples, its weights rounded, the density of its curvature.
+
+All of it follows from the final weights and the data, so a finished run gets it later without training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcap.config.measure_schema import MeasureConfig
+from memcap.measures.curvature import loss_curvature
+from memcap.measures.data_bias import class_frequency_bias, class_mean_bias, sample_alignments
+from memcap.measures.memory import training_columns
+from memcap.measures.rounding import FORMATS, rounded
+from memcap.measures.samples import margins, pearson, spearman
+from memcap.measures.spectrum import lanczos_quadrature
+from memcap.population import Batch, Population
+from memcap.random import stream
+
+Columns = dict[str, Tensor]
+Arrays = dict[str, dict[str, np.ndarray]]  # file name -> array name -> values of one member
+
+
+def end_of_run(
+    population: Population, measure: MeasureConfig, initial_losses: Sequence[np.ndarray] | None
+) -> tuple[Columns, list[Arrays]]:
+    """Columns [M] for the summary, and for each member the arrays to keep; what ``measure`` asks for.
+
+    initial_losses: for each member the losses of its samples at step 0, [N] each, where they are known.
+    """
+    columns: Columns = {}
+    arrays: list[Arrays] = [{} for _ in range(len(population))]
+    if measure.samples:
+        values = sample_values(population, initial_losses)
+        columns |= sample_columns(population, values)
+        for name, values_MN in values.items():
+            for own, values_N in zip(arrays, per_member(values_MN, population.training_set), strict=True):
+                own.setdefault("samples", {})[name] = values_N
+    if measure.rounding:
+        columns |= rounding_columns(population)
+    if measure.spectrum:
+        for own, spectrum in zip(arrays, spectra(population, measure), strict=True):
+            own["spectrum"] = spectrum
+    return columns, arrays
+
+
+def sample_values(population: Population, initial_losses: Sequence[np.ndarray] | None) -> dict[str, Tensor]:
+    """Per-sample values [M, N]: initial_loss, final_loss, and with labels correct, margin and alignment."""
+    batch = population.training_set
+    scores = population.scores(batch)
+    values = {"final_loss": scores.loss_MN}
+    if initial_losses is not None:
+        initial_MN = torch.full_like(scores.loss_MN, torch.nan)
+        for member, losses in enumerate(initial_losses):
+            initial_MN[member, : len(losses)] = torch.from_numpy(losses).to(initial_MN)
+        values["initial_loss"] = initial_MN
+    if scores.correct_MN is not None:
+        with torch.no_grad():
+            outputs_MNV = population.outputs(population.parameters_MP, batch)
+        values["correct"] = scores.correct_MN
+        values["margin"] = margins(outputs_MNV, batch.targets)
+        values["alignment"] = sample_alignments(
+            batch.inputs_MND, batch.targets, batch.full_mask(scores.loss_MN), outputs_MNV.shape[-1]
+        )
+    return values
+
+
+def sample_columns(population: Population, values: dict[str, Tensor]) -> Columns:
+    """Correlations between what samples were like and what became of them, each with its standard error.
+
+    samples/initial_final_*: of initial and final loss; samples/alignment_final_*: of a sample's alignment with
+    the data's incidental bias and its final loss (below 0: what follows the bias is learned); by rank
+    (Spearman), and for the losses also Pearson's. data/class_*: how large that bias is.
+    """
+    batch = population.training_set
+    mask_MN = batch.full_mask(values["final_loss"])
+    columns: Columns = {}
+    if "initial_loss" in values:
+        pair = values["initial_loss"], values["final_loss"]
+        found = {"correlation": pearson(*pair, mask_MN), "rank_correlation": spearman(*pair, mask_MN)}
+        for name, (value_M, error_M) in found.items():
+            columns[f"samples/initial_final_{name}"] = value_M
+            columns[f"samples/initial_final_{name}_standard_error"] = error_M
+    if "alignment" in values:
+        value_M, error_M = spearman(values["alignment"], values["final_loss"], mask_MN)
+        columns["samples/alignment_final_rank_correlation"] = value_M
+        columns["samples/alignment_final_rank_correlation_standard_error"] = error_M
+        num_classes = population.configs[0].data.num_outputs
+        columns["data/class_frequency_bias"] = class_frequency_bias(batch.targets, mask_MN, num_classes)
+        bias_M, chance_M = class_mean_bias(batch.inputs_MND, batch.targets, mask_MN, num_classes)
+        columns["data/class_mean_bias"] = bias_M
+        columns["data/class_mean_bias_by_chance"] = chance_M
+    return columns
+
+
+def rounding_columns(population: Population) -> Columns:
+    """Loss, bits and accuracy that remain when the weights are rounded: rounding/<format>/...
+
+    Bits are clamped at 0: weights that were rounded to nonsense remember nothing.
+    """
+    columns: Columns = {}
+    for name in FORMATS:
+        coarse = population.with_parameters(rounded(population.parameters_MP, population.model.shapes, name))
+        found = training_columns(coarse, coarse.scores(coarse.training_set))
+        loss = f"train/{population.objective.loss_name}"
+        columns[f"rounding/{name}/{population.objective.loss_name}"] = found[loss]
+        if "memory/bits" in found:
+            columns[f"rounding/{name}/bits"] = found["memory/bits"].clamp(min=0)
+        if "memory/accuracy" in found:
+            columns[f"rounding/{name}/accuracy"] = found["memory/accuracy"]
+    return columns
+
+
+def spectra(population: Population, measure: MeasureConfig) -> list[dict[str, np.ndarray]]:
+    """Quadrature nodes (eigenvalues) and weights (their share of all P, sum 1) of each member's Hessian."""
+    size = population.model.num_parameters
+    probes = [
+        stream(c.seed, "spectrum", population.step).standard_normal((measure.spectrum_probes, size))
+        for c in population.configs
+    ]
+    probes_KMP = torch.from_numpy(np.stack(probes, axis=1)).to(population.parameters_MP)
+    found = lanczos_quadrature(loss_curvature(population), probes_KMP, num_steps=measure.spectrum_steps)
+    nodes, weights = found.nodes_MK.cpu().numpy(), found.weights_MK.cpu().numpy()
+    return [
+        {"nodes": nodes[m][~np.isnan(nodes[m])], "weights": weights[m][~np.isnan(nodes[m])]}
+        for m in range(len(population))
+    ]
+
+
+def per_member(values_MN: Tensor, batch: Batch) -> list[np.ndarray]:
+    """The values of each member's own samples, without padding."""
+    counts = [int(count) for count in batch.counts_M.tolist()]
+    host = values_MN.cpu().numpy()
+    return [host[member, :count].copy() for member, count in enumerate(counts)]

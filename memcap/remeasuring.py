@@ -1,0 +1,212 @@
+"""Measures of finished runs from their kept weights and regenerated data, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from memcap import __version__
+from memcap.config.cell import Cell
+from memcap.engines.threads import set_threads
+from memcap.errors import Interrupted
+from memcap.grouping import packs
+from memcap.measures.observation import Observer, Row
+from memcap.models.model import flatten
+from memcap.population import Population
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_lock import RunLock
+from memcap.records.study_folder import StudyFolder, index_row
+from memcap.training import fingerprint
+
+# The same weights and data give the same loss up to the rounding of sums that run in another order.
+LOSS_TOLERANCE = 1e-3
+LOSS_ROUNDING = 1e-6
+
+
+class Refused(Exception):
+    """A finished run that cannot be measured; one line says why. It stays as it is."""
+
+
+@dataclasses.dataclass
+class Measured:
+    """What became of the runs: the new summary of each that was measured, why each other one was not."""
+
+    summaries: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def reasons(self) -> list[str]:
+        """'run 1a2b... and 3 more: weights.npz is torn', a line for each reason."""
+        first = {reason: run_id for run_id, reason in reversed(self.refused.items())}
+        numbers = Counter(self.refused.values())
+        return [
+            f"run {first[reason]}{f' and {number - 1} more' if number > 1 else ''}: {reason}"
+            for reason, number in numbers.items()
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A finished run with its weights as one vector; ``cell`` says what to measure."""
+
+    cell: Cell
+    folder: RunFolder
+    result: dict[str, Any]
+    weights_P: np.ndarray
+
+    @classmethod
+    def read(cls, cell: Cell, outputs: Path) -> FinishedRun:
+        """Raises Refused where there is no result, or no weights that fit the configuration."""
+        folder = RunFolder(outputs, cell.run_id)
+        result = folder.read_result()
+        if result is None:
+            raise Refused("it has no result")
+        if not folder.has_arrays("weights"):
+            raise Refused("its weights were not kept (records.weights=none, or a model above weights_up_to)")
+        try:
+            weights = folder.read_arrays("weights")
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+            raise Refused("weights.npz is torn; force=true trains it again") from None
+        return cls(cell, folder, result, flatten(_checked(weights, cell)))
+
+
+def measure_finished(
+    cells: Sequence[Cell], outputs: Path, on_pack: Callable[[int], None] = lambda count: None
+) -> Measured:
+    """Adds what each cell's ``measure`` asks for to its finished run; ``on_pack`` hears of the runs done.
+
+    What a record has already is not overwritten. A population that fails is measured in halves, until the failure
+    belongs to one run. Nothing is raised for a single run: it is refused, with its reason.
+    """
+    measured = Measured()
+    by_steps: dict[int, list[FinishedRun]] = {}
+    for cell in cells:
+        try:
+            run = FinishedRun.read(cell, outputs)
+            by_steps.setdefault(int(run.result["steps"]), []).append(run)
+        except Refused as error:
+            measured.refused[cell.run_id] = str(error)
+            on_pack(1)
+    for runs in by_steps.values():
+        by_id = {run.cell.run_id: run for run in runs}
+        for pack in packs([run.cell for run in runs]):
+            _measure_pack([by_id[cell.run_id] for cell in pack], measured)
+            on_pack(len(pack))
+    _index(measured, outputs)
+    return measured
+
+
+def _measure_pack(pack: Sequence[FinishedRun], measured: Measured) -> None:
+    locks = {run.cell.run_id: RunLock(run.folder.path) for run in pack}
+    held = [run for run in pack if locks[run.cell.run_id].acquire()]
+    try:
+        for run in pack:
+            if run not in held:
+                measured.refused[run.cell.run_id] = "another process is working on it"
+        _measure_held(held, measured)
+    finally:
+        for run in held:
+            locks[run.cell.run_id].release()
+
+
+def _measure_held(pack: Sequence[FinishedRun], measured: Measured) -> None:
+    if not pack:
+        return
+    try:
+        for run, outcome in _observed(pack):
+            if isinstance(outcome, Refused):
+                measured.refused[run.cell.run_id] = str(outcome)
+                continue
+            row, arrays = outcome
+            record = _amended(run, row)
+            run.folder.amend(record, arrays)
+            measured.summaries[run.cell.run_id] = record["summary"]
+        return
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except Exception as error:
+        if len(pack) == 1:
+            measured.refused[pack[0].cell.run_id] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return
+    half = (len(pack) + 1) // 2
+    for part in (pack[:half], pack[half:]):
+        _measure_held([run for run in part if run.cell.run_id not in measured.summaries], measured)
+
+
+def _observed(pack: Sequence[FinishedRun]) -> Iterator[tuple[FinishedRun, Any]]:
+    """Each run with its row and arrays, or with the reason why its weights are not to be trusted."""
+    configs = [run.cell.config for run in pack]
+    set_threads(configs)
+    start = Population(configs)
+    observer = Observer(start)
+    observer.note_start(start)
+    weights_MP = torch.from_numpy(np.stack([run.weights_P for run in pack]))
+    end = start.with_parameters(weights_MP.to(start.device, start.dtype))
+    end.step = int(pack[0].result["steps"])
+    rows = observer.observe(end)
+    end_rows, arrays = observer.end(end)
+    for member, run in enumerate(pack):
+        row = rows[member] | end_rows[member]
+        if fingerprint(start, member) != run.result["provenance"].get("data_fingerprint"):
+            yield run, Refused("its data are drawn differently now; force=true trains it again")
+        elif not _same_loss(row, run.result["summary"]):
+            yield (
+                run,
+                Refused("its weights do not give the loss that is recorded; force=true trains it again"),
+            )
+        else:
+            yield run, (row, arrays[member])
+
+
+def _same_loss(row: Row, recorded: Mapping[str, Any]) -> bool:
+    for name, value in row.items():
+        if name.startswith("train/loss") and np.isfinite(value):
+            before = recorded.get(name)
+            return before is not None and abs(value - before) <= LOSS_TOLERANCE * abs(before) + LOSS_ROUNDING
+    return True  # diverged: NaN then and now
+
+
+def _amended(run: FinishedRun, row: Row) -> dict[str, Any]:
+    """The record with what is new; what was measured along the way stays, and what was not is listed."""
+    measure, recorded = run.cell.config.measure, run.result["config"]["measure"]
+    at_end = {name: True for name in measure.AT_THE_END if getattr(measure, name)}
+    parts = [name for name in measure.ALONG_THE_WAY if getattr(measure, name) and not recorded.get(name)]
+    provenance = run.result["provenance"]
+    said = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "memcap": __version__,
+        "parts": [*at_end, *parts],
+    }
+    return {
+        **run.result,
+        "config": {**run.result["config"], "measure": {**recorded, **at_end}},
+        "measured_at_end": sorted({*run.result.get("measured_at_end", []), *parts}),
+        "summary": {**row, **run.result["summary"]},
+        "provenance": {**provenance, "measured": [*provenance.get("measured", []), said]},
+    }
+
+
+def _index(measured: Measured, outputs: Path) -> None:
+    """Tells every study that lists a measured run."""
+    results = {run_id: RunFolder(outputs, run_id).read_result() or {} for run_id in measured.summaries}
+    for name in {name for result in results.values() for name in result.get("studies", [])}:
+        study = StudyFolder(outputs, name)
+        for cell in study.read()["cells"]:
+            if result := results.get(cell["run_id"]):
+                study.append_index(index_row(result, cell["overrides"]))
+
+
+def _checked(weights: Mapping[str, np.ndarray], cell: Cell) -> dict[str, np.ndarray]:
+    from memcap.models import build_model
+
+    shapes = build_model(cell.config).shapes
+    if {name: array.shape for name, array in weights.items()} != dict(shapes):
+        raise Refused("weights.npz has other shapes than its configuration; force=true trains it again")
+    return {name: weights[name] for name in shapes}
