@@ -45,7 +45,8 @@ def chain_gradient_norms(
     ‖g‖² = Σ_layers (‖a‖² + 1) ‖δ‖²   and   Σ_p w_p g_p² = Σ_layers Σ_jk a_j² w_jk δ_k² + Σ_k w_k δ_k²,
 
     without the 1 and the last term where there is no bias. Squares are taken in float64: those of a memorized
-    sample's float32 derivatives would vanish. Goodfellow, 2015, arXiv 1510.01799.
+    sample's float32 derivatives would vanish. Takes as long as two gradients, three with weights (measured, CPU;
+    per-sample gradients: fifteen). Goodfellow, 2015, arXiv 1510.01799.
     """
     model = population.model
     assert isinstance(model, Chain)
