@@ -39,6 +39,16 @@ class Batch:
         mask_MN = None if self.mask_MN is None else self.mask_MN[members]
         return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
 
+    def first(self, count: int) -> Batch:
+        """The first ``count`` samples of each member, all of those that have fewer."""
+        mask_MN = None if self.mask_MN is None else self.mask_MN[:, :count]
+        return Batch(
+            self.inputs_MND[:, :count],
+            self.targets[:, :count],
+            self.counts_M.clamp(max=count),
+            None if mask_MN is None or bool(mask_MN.all()) else mask_MN,
+        )
+
     def full_mask(self, like_MN: Tensor) -> Tensor:
         """A boolean mask [M, N], also where nothing is padded, on the device of another tensor."""
         if self.mask_MN is not None:

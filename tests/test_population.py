@@ -236,3 +236,19 @@ def test_number_of_parameters_is_what_the_configuration_says() -> None:
         population = Population([config])
         assert population.parameters_MP.shape == (1, config.num_parameters)
         assert population.model.num_parameters == config.num_parameters
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 14, 100])
+def test_the_first_samples_of_each_member(count: int) -> None:
+    population = small_population(("model=linear",), RAGGED)
+    batch = population.training_set.first(count)
+    assert batch.counts_M.tolist() == [min(own, count) for own in (5, 14, 9)]
+    assert batch.counts_M.dtype == population.training_set.counts_M.dtype
+    assert (batch.mask_MN is None) == (count <= 5)
+    assert batch.full_mask(batch.inputs_MND).sum(1).tolist() == batch.counts_M.tolist()
+    loss_M = population.losses(population.parameters_MP, batch)
+    for member, config in enumerate(population.configs):
+        inputs_ND, targets_N = training_tensors(population, member)
+        assert torch.equal(batch.inputs_MND[member, :5], inputs_ND[: min(5, count)])
+        expected = plain_loss(config, leaves(population, member), inputs_ND[:count], targets_N[:count])
+        assert loss_M[member].item() == pytest.approx(expected.item(), rel=1e-12)

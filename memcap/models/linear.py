@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+
 import torch
 from torch import Tensor
 
 from memcap.config.model_schema import LinearConfig
-from memcap.models.initialization import initial_bias, initial_matrix
-from memcap.models.model import Activate, Model
+from memcap.models.chain import Chain, Layer
 
 
-class Linear(Model):
+class Linear(Chain):
     """logits = x A (+ b), A [D, V]: the model of Memory 1 (Liu 2026); there is no hidden layer and no head."""
 
     config: LinearConfig
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        matrix: dict[str, tuple[int, ...]] = {"linear.weight": (self.data.num_inputs, self.data.num_outputs)}
-        return matrix | ({"linear.bias": (self.data.num_outputs,)} if self.config.bias else {})
+    @functools.cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        return (Layer("linear", self.data.num_inputs, self.data.num_outputs, activated=False),)
 
-    def initialize(self, config: LinearConfig, seed: int) -> dict[str, np.ndarray]:
-        num_in, num_out = self.data.num_inputs, self.data.num_outputs
-        how = {"scheme": config.initialization, "scale": config.initialization_scale}
-        values = {"linear.weight": initial_matrix(seed, "linear", num_in, num_out, **how)}  # type: ignore[arg-type]
-        if config.bias:
-            values["linear.bias"] = initial_bias(seed, "linear", num_in, num_out, **how)  # type: ignore[arg-type]
-        return values
-
-    def forward(self, parameters: dict[str, Tensor], inputs_MND: Tensor, activate: Activate) -> Tensor:
-        logits_MNV = torch.bmm(inputs_MND, parameters["linear.weight"])
-        if self.config.bias:
-            logits_MNV = logits_MNV + parameters["linear.bias"][:, None, :]
-        return logits_MNV
+    def affine(self, parameters: dict[str, Tensor], layer: Layer, inputs_MNI: Tensor) -> Tensor:
+        # The bias is added after the product is rounded. The fused product of other chains differs from it in
+        # the last bit, and the runs that exist were trained so.
+        logits_MNV = torch.bmm(inputs_MNI, parameters["linear.weight"])
+        return logits_MNV + parameters["linear.bias"][:, None, :] if self.config.bias else logits_MNV
 
     @property
     def num_parameters_effective(self) -> int:
