@@ -1,13 +1,13 @@
-"""Sharpness: the largest eigenvalue of the Hessian of each member's own loss.
+"""Sharpness: the largest eigenvalues of the Hessian of each member's own loss.
 
 The quantity is that of Cohen et al., 2021, arXiv 2103.00065 (gradient descent at learning rate η settles
-where it is about 2/η). For a preconditioner D pass v ↦ D^(−1/2) H D^(−1/2) v, which has the eigenvalues of
-D⁻¹H and is symmetric, as the method needs it to be.
+where it is about 2/η). An adaptive optimizer settles by the eigenvalues of D⁻¹H instead: see `preconditioned`.
+E counts eigenpairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 from memcap.errors import BadInput
 from memcap.measures.gradients import l2_norms
 from memcap.measures.krylov import KrylovSpace
+
+Product = Callable[[Tensor], Tensor]
 
 
 class Eigenpair(NamedTuple):
@@ -34,8 +36,21 @@ class Eigenpair(NamedTuple):
     iterations_M: Tensor
 
 
+class Eigenpairs(NamedTuple):
+    """E approximate eigenpairs per member, values descending; fields as in `Eigenpair`.
+
+    Pairs that were not found (a member has fewer eigenvalues, or its starts see fewer) are NaN and come last.
+    The sum of those that were found, with noise, is a good warm start for the next call.
+    """
+
+    values_ME: Tensor
+    residuals_ME: Tensor
+    vectors_MEP: Tensor
+    iterations_M: Tensor
+
+
 def top_eigenvalue(
-    hessian_vector_product: Callable[[Tensor], Tensor],
+    hessian_vector_product: Product,
     start_MP: Tensor,
     *,
     max_iterations: int = 64,
@@ -57,20 +72,75 @@ def top_eigenvalue(
 
     Cost: at most min(max_iterations, P) + 1 products for all members together, and memory for as many [M, P].
     """
-    if max_iterations < 1 or check_every < 1:
-        got = f"got max_iterations={max_iterations}, check_every={check_every}"
-        raise BadInput(f"top_eigenvalue: max_iterations and check_every must be >= 1, {got}")
-    space = KrylovSpace(start_MP, max_size=min(max_iterations, start_MP.shape[1]))
-    coordinates_MK, iterations_M = _grow(
-        space, hessian_vector_product, start_MP.dtype, tolerance=tolerance, check_every=check_every
+    pairs = top_eigenvalues(
+        hessian_vector_product,
+        start_MP,
+        count=1,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        check_every=check_every,
     )
-    vector_MP = space.combine(coordinates_MK).to(start_MP.dtype)
-    return _with_true_residual(hessian_vector_product, vector_MP, iterations_M)
+    values_ME, residuals_ME, vectors_MEP, iterations_M = pairs
+    return Eigenpair(values_ME[:, 0], residuals_ME[:, 0], vectors_MEP[:, 0], iterations_M)
 
 
-def hessian_vector_products(
-    loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor
-) -> Callable[[Tensor], Tensor]:
+def top_eigenvalues(
+    hessian_vector_product: Product,
+    start_MP: Tensor,
+    *,
+    count: int,
+    more_starts: Sequence[Tensor] = (),
+    max_iterations: int = 64,
+    tolerance: float = 1e-3,
+    check_every: int = 4,
+) -> Eigenpairs:
+    """The E = count largest (algebraic) eigenvalues of each member's symmetric matrix; see `top_eigenvalue`.
+
+    A member is frozen when each of its E values is within the tolerance, relative to itself.
+
+    One start sees one copy of a multiple eigenvalue, because within a Krylov space none is multiple. A Hessian
+    has them by symmetry: that of a linear model under squared error is XᵀX ⊗ I, each eigenvalue V times. Every
+    one of `more_starts` (fresh noise, [M, P] each) shows one more copy: Lanczos goes again, in the orthogonal
+    complement of the vectors found so far, and the largest E of both are kept.
+
+    Cost: at most min(max_iterations, P) + E products for each start.
+    """
+    if min(count, max_iterations, check_every) < 1:
+        got = f"got count={count}, max_iterations={max_iterations}, check_every={check_every}"
+        raise BadInput(f"top eigenvalues: count, max_iterations and check_every must be >= 1, {got}")
+    if max_iterations < count:
+        got = f"got count={count}, max_iterations={max_iterations}"
+        raise BadInput(f"top eigenvalues: {got}, but each needs an iteration: raise max_iterations")
+    pairs = None
+    for one_start_MP in (start_MP, *more_starts):
+        locked = None if pairs is None else (pairs.values_ME, pairs.vectors_MEP)
+        space = KrylovSpace(one_start_MP, min(max_iterations, start_MP.shape[1]), locked=locked)
+        coordinates_MEK, iterations_M = _grow(
+            space, hessian_vector_product, start_MP.dtype, count, tolerance=tolerance, check_every=check_every
+        )
+        vectors_MEP = torch.stack([space.combine(c_MK) for c_MK in coordinates_MEK.unbind(1)], dim=1)
+        found = _with_true_residuals(hessian_vector_product, vectors_MEP.to(start_MP.dtype), iterations_M)
+        pairs = _largest([found] if pairs is None else [pairs, found], count)
+    assert pairs is not None
+    return pairs
+
+
+def preconditioned(product: Product, preconditioner_MP: Tensor) -> Product:
+    """v ↦ D^(−1/2) H D^(−1/2) v for a positive diagonal D: symmetric, and with the eigenvalues of D⁻¹H.
+
+    An eigenvector v of it stands for the eigenvector D^(−1/2) v of D⁻¹H. Where D is not positive, the member's
+    products are NaN. For Adam see `memcap.optimizers.KnowsStability` and Cohen et al. 2022, arXiv 2207.14484.
+    """
+    root_MP = preconditioner_MP.rsqrt()
+    root_MP = root_MP.masked_fill(root_MP.isinf(), torch.nan)
+
+    def symmetric_product(vector_MP: Tensor) -> Tensor:
+        return root_MP * product(root_MP * vector_MP)
+
+    return symmetric_product
+
+
+def hessian_vector_products(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor) -> Product:
     """A function v_MP ↦ H v, with H the Hessian of each member's own loss at the given parameters.
 
     loss_of_parameters: [M, P] -> [M], twice differentiable, member i's loss from row i only.
@@ -94,17 +164,20 @@ def hessian_vector_products(
 def dense_hessian(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor) -> Tensor:
     """Hessian of each member's own loss, [M, P, P], by P products: for checks of small models."""
     product = hessian_vector_products(loss_of_parameters, parameters_MP)
-    unit_vectors_PP = torch.eye(
-        parameters_MP.shape[1], dtype=parameters_MP.dtype, device=parameters_MP.device
-    )
-    columns = [product(unit_P.expand_as(parameters_MP).contiguous()) for unit_P in unit_vectors_PP]
-    return torch.stack(columns, dim=2)
+    num_members, num_parameters = parameters_MP.shape
+    hessian_MPP = parameters_MP.new_empty(num_members, num_parameters, num_parameters)
+    for column in range(num_parameters):
+        unit_MP = torch.zeros_like(parameters_MP)
+        unit_MP[:, column] = 1.0
+        hessian_MPP[:, :, column] = product(unit_MP)
+    return hessian_MPP.detach()
 
 
 def _grow(
     space: KrylovSpace,
-    product: Callable[[Tensor], Tensor],
+    product: Product,
     dtype: torch.dtype,
+    count: int,
     *,
     tolerance: float,
     check_every: int,
@@ -112,7 +185,7 @@ def _grow(
     """Lanczos until all members are frozen: their top vectors' coordinates, their product counts."""
     num_members, max_size = space.diagonal_MK.shape
     # Bookkeeping and small eigenproblems live on the CPU, in float64, on every device.
-    coordinates_MK = torch.zeros(num_members, max_size, dtype=torch.float64)
+    coordinates_MEK = torch.zeros(num_members, count, max_size, dtype=torch.float64)
     iterations_M = torch.zeros(num_members, dtype=torch.int64)
     open_members = torch.arange(num_members)
     while len(open_members):
@@ -120,23 +193,42 @@ def _grow(
         is_last = space.size == max_size
         if space.size % check_every and not is_last:
             continue
-        coordinates_mK, sizes_m, settled_m = space.top_ritz_vectors(open_members, tolerance=tolerance)
+        coordinates_mEK, sizes_m, settled_m = space.top_ritz_vectors(
+            open_members, count=count, tolerance=tolerance
+        )
         settled_m |= is_last
         frozen = open_members[settled_m]
-        coordinates_MK[frozen, : space.size] = coordinates_mK[settled_m]
+        coordinates_MEK[frozen, :, : space.size] = coordinates_mEK[settled_m]
         iterations_M[frozen] = sizes_m[settled_m]
         open_members = open_members[~settled_m]
-    return coordinates_MK[:, : space.size], iterations_M
+    return coordinates_MEK[:, :, : space.size], iterations_M
 
 
-def _with_true_residual(
-    product: Callable[[Tensor], Tensor], vector_MP: Tensor, iterations_M: Tensor
-) -> Eigenpair:
-    """The eigenpair of a unit vector: its Rayleigh quotient and what is left of the eigenvalue equation."""
-    image_MP = product(vector_MP).double()
-    value_M = (vector_MP * image_MP).sum(dim=1) / vector_MP.double().square().sum(dim=1)
-    residual_M = l2_norms(image_MP - value_M[:, None] * vector_MP)
-    return Eigenpair(value_M, residual_M, vector_MP, iterations_M.to(vector_MP.device))
+def _with_true_residuals(product: Product, vectors_MEP: Tensor, iterations_M: Tensor) -> Eigenpairs:
+    """The eigenpairs of unit vectors: Rayleigh quotients and what is left of the eigenvalue equation."""
+    values, residuals = [], []
+    for vector_MP in vectors_MEP.unbind(1):
+        image_MP = product(vector_MP.contiguous()).double()
+        value_M = (vector_MP * image_MP).sum(dim=1) / vector_MP.double().square().sum(dim=1)
+        values.append(value_M)
+        residuals.append(l2_norms(image_MP - value_M[:, None] * vector_MP))
+    values_ME, residuals_ME = torch.stack(values, dim=1), torch.stack(residuals, dim=1)
+    return Eigenpairs(values_ME, residuals_ME, vectors_MEP, iterations_M.to(vectors_MEP.device))
+
+
+def _largest(found: Sequence[Eigenpairs], count: int) -> Eigenpairs:
+    """The largest pairs of each member, descending; NaN, which is none, comes last."""
+    values_ME, residuals_ME = (torch.cat([pairs[field] for pairs in found], dim=1) for field in (0, 1))
+    vectors_MEP = torch.cat([pairs.vectors_MEP for pairs in found], dim=1)
+    order_ME = values_ME.nan_to_num(nan=-torch.inf).argsort(dim=1, descending=True, stable=True)[:, :count]
+    order_MEP = order_ME[:, :, None].expand(-1, -1, vectors_MEP.shape[2])
+    iterations_M = torch.stack([pairs.iterations_M for pairs in found]).sum(dim=0)
+    return Eigenpairs(
+        values_ME.gather(1, order_ME),
+        residuals_ME.gather(1, order_ME),
+        vectors_MEP.gather(1, order_MEP),
+        iterations_M,
+    )
 
 
 def _derivative(

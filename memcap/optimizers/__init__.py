@@ -9,7 +9,7 @@ from memcap.config.implementation import implementation
 from memcap.config.run_config import RunConfig
 from memcap.optimizers.adam import Adam
 from memcap.optimizers.clipping import clip_by_norm_
-from memcap.optimizers.optimizer import Optimizer
+from memcap.optimizers.optimizer import KnowsStability, Optimizer
 from memcap.optimizers.schedule import SCHEDULE_KINDS, learning_rate_factor
 from memcap.optimizers.sgd import Sgd
 
@@ -32,6 +32,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULE_KINDS",
     "Adam",
+    "KnowsStability",
     "Optimizer",
     "Sgd",
     "build_optimizer",

@@ -81,3 +81,33 @@ class Adam:
         torch.div(mean_MP, scratch_MP, out=scratch_MP)
         # The step size multiplies last and is never divided by: it is 0 where a schedule ends at 0.
         parameters_MP.addcmul_(scratch_MP, c["step_size"])
+
+    @torch.no_grad()
+    def preconditioner(self, state: dict[str, Tensor], step: int, values: dict[str, Tensor]) -> Tensor | None:
+        r"""What the gradient's running average m was divided by at step t, which is ``step``; None at t = 0.
+
+        .. math:: D_t = (1-\beta_1^t) \left(\sqrt{v_t / (1-\beta_2^t)} + \epsilon\right)
+
+        so that the step is -η m / D_t (Cohen et al. 2022, arXiv 2207.14484, their P_t). At t = 0, where v = 0,
+        there is no such step.
+        """
+        if step == 0:
+            return None
+        square_MP = state["exp_avg_sq"]
+        mean_correction_M = 1 - values["beta1"] ** step
+        square_correction_M = torch.sqrt(1 - values["beta2"] ** step)
+        root_MP = square_MP.sqrt() / square_correction_M[:, None].to(square_MP)
+        root_MP += values["epsilon"][:, None].to(square_MP)
+        return root_MP.mul_(mean_correction_M[:, None].to(square_MP))
+
+    def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
+        r"""(2 + 2β₁) / (η (1 - β₁)): 38 / η at β₁ = 0.9. With decoupled decay λ, 2 - ηλ stands for the first 2.
+
+        With D fixed, Adam is gradient descent with momentum as a running average. Along an eigenvector of D⁻¹H
+        with eigenvalue s it maps (θ, m) by a matrix of determinant aβ₁ and trace a + β₁ - η (1 - β₁) s, where
+        a = 1 - ηλ (1 without decoupled decay). Its eigenvalue reaches -1 at s = (1 + a)(1 + β₁) / (η (1 - β₁)).
+        Cohen et al. 2022, arXiv 2207.14484, have a = 1.
+        """
+        beta1_M = values["beta1"]
+        two_M = 2 - learning_rate_M * values["weight_decay"] if self.decoupled else 2.0
+        return two_M * (1 + beta1_M) / (learning_rate_M * (1 - beta1_M))

@@ -7,14 +7,17 @@ So the work is split: ``coefficients`` computes all scalars of K steps at once i
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 
 class Optimizer(Protocol):
-    """One update rule for M members with flat parameters [M, P]; holds no values and no state of its own."""
+    """One update rule for M members with flat parameters [M, P]; holds no values and no state of its own.
+
+    One that knows where it becomes unstable also has the methods of ``KnowsStability``; they are no duty.
+    """
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -43,6 +46,33 @@ class Optimizer(Protocol):
         ``c`` holds row k of the coefficients, each [M, 1], in the parameter dtype and on its device. The work
         is elementwise, so members never touch each other, and asks the host for nothing.
         """
+
+
+@runtime_checkable
+class KnowsStability(Protocol):
+    """An optimizer that says up to which curvature its steps are stable.
+
+    On a quadratic with Hessian H, full batches, a constant rate and a frozen state, its update is linear. It
+    converges as long as every eigenvalue of D⁻¹H lies between 0 and the threshold, and blows up beyond. So
+    the sharpness to compare with the threshold is the largest eigenvalue of D⁻¹H (Cohen et al. 2021, arXiv
+    2103.00065; with D: Cohen et al. 2022, arXiv 2207.14484).
+
+    H is the Hessian of what the optimizer takes the gradient of. Weight decay λ as an L2 term belongs to it:
+    H = ∇²loss + λ I. Decoupled decay does not; it lowers the threshold.
+
+    Not every optimizer has these methods: ask ``isinstance(optimizer, KnowsStability)``, or ``getattr`` with
+    a default, and leave the comparison out where they are missing.
+    """
+
+    def preconditioner(self, state: dict[str, Tensor], step: int, values: dict[str, Tensor]) -> Tensor | None:
+        """Diagonal of D, positive, [M, P] in the dtype and on the device of the state; None if D = I.
+
+        ``step`` counts the updates done, ``state`` and ``values`` are as in ``Optimizer``. Also None where the
+        state does not define D yet, which is so before the first update.
+        """
+
+    def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
+        """Largest stable eigenvalue of D⁻¹H at this learning rate, float64 [M]; infinite at a rate of 0."""
 
 
 def per_step(value_M: Tensor, num_steps: int) -> Tensor:

@@ -50,3 +50,16 @@ class Sgd:
         # who its neighbours are.
         torch.addcmul(gradients_MP, buffer_MP, c["momentum"], out=buffer_MP)
         parameters_MP.addcmul_(buffer_MP, c["step_size"])
+
+    def preconditioner(self, state: dict[str, Tensor], step: int, values: dict[str, Tensor]) -> Tensor | None:
+        """None at every step: the gradient is not rescaled."""
+        return None
+
+    def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
+        r"""(2 + 2μ) / η, which is 2 / η without momentum; infinite at η = 0.
+
+        Along an eigenvector with curvature h the step maps (θ, b) by a matrix of determinant μ and trace
+        1 + μ - ηh, whose eigenvalue reaches -1 at that h. Momentum widens the stable range because the buffer
+        sums gradients of alternating sign. Cohen et al. 2021, arXiv 2103.00065, appendix B.
+        """
+        return (2 + 2 * values["momentum"]) / learning_rate_M
