@@ -4,8 +4,8 @@
 
 Every population is trained to its budget; at each measurement point every measure is taken by an observer of its
 own and timed. A measure's share is the sum of its times over the training time between the points; per cell it is
-that sum over the members. Loss, bits and accuracy are always taken and stand in the first line; what is taken at the end
-only has one time. Threads as memcap chooses them.
+that sum over the members. Loss, bits and accuracy are always taken and stand in the first line; what is taken at the
+end only has one time. Threads as memcap chooses them.
 """
 
 from __future__ import annotations
@@ -96,23 +96,39 @@ def main() -> None:
     results = {}
     for width in widths:
         configs = [
-            configurations([f"model.width={width}", f"data.num_samples={n}", f"seed={seed}", f"budget.steps={arguments.steps}"])
+            configurations(
+                [
+                    f"model.width={width}",
+                    f"data.num_samples={n}",
+                    f"seed={seed}",
+                    f"budget.steps={arguments.steps}",
+                ]
+            )
             for n in samples
             for seed in range(arguments.seeds)
         ]
         training_s, spent_s = watch(configs)
         results[width] = training_s, spent_s, len(configs)
-        print(f"width {width}: {len(configs)} cells, {arguments.steps} steps, {training_s:.1f} s of training", flush=True)
+        print(
+            f"width {width}: {len(configs)} cells, {arguments.steps} steps, {training_s:.1f} s of training",
+            flush=True,
+        )
     print(f"\n{'measure':<24}" + "".join(f"{'W=' + w:>20}" for w in widths))
     for name in next(iter(results.values()))[1]:
         if name == "points":
             continue
         cells = [f"{s[name] / t:8.2%}{s[name] / m * 1e3:9.1f} ms" for t, s, m in results.values()]
-        print(f"{name + (' (off in full)' if name in OPTIONAL else ''):<24}" + "".join(f"{c:>20}" for c in cells))
+        print(
+            f"{name + (' (off in full)' if name in OPTIONAL else ''):<24}"
+            + "".join(f"{c:>20}" for c in cells)
+        )
     full = [
-        (sum(v for name, v in s.items() if name not in (*OPTIONAL, "points")), t, m) for t, s, m in results.values()
+        (sum(v for name, v in s.items() if name not in (*OPTIONAL, "points")), t, m)
+        for t, s, m in results.values()
     ]
-    print(f"{'measure=full':<24}" + "".join(f"{f'{s / t:8.2%}{s / m * 1e3:9.1f} ms':>20}" for s, t, m in full))
+    print(
+        f"{'measure=full':<24}" + "".join(f"{f'{s / t:8.2%}{s / m * 1e3:9.1f} ms':>20}" for s, t, m in full)
+    )
 
 
 if __name__ == "__main__":

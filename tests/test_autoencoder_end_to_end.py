@@ -106,9 +106,13 @@ def test_importance_that_is_not_used_counts_for_nothing() -> None:
         small_config(*COMMON, *few, "data.importance_decay=1.0"),
     ]
     ends = [train([config]).ends[0] for config in plain]
-    assert np.array_equal(ends[0].arrays["weights"]["encoder.weight"], ends[1].arrays["weights"]["encoder.weight"])
+    assert np.array_equal(
+        ends[0].arrays["weights"]["encoder.weight"], ends[1].arrays["weights"]["encoder.weight"]
+    )
     weighted = train([small_config(*COMMON, *few)]).ends[0]
-    assert not np.allclose(weighted.arrays["weights"]["encoder.weight"], ends[0].arrays["weights"]["encoder.weight"])
+    assert not np.allclose(
+        weighted.arrays["weights"]["encoder.weight"], ends[0].arrays["weights"]["encoder.weight"]
+    )
 
 
 def test_there_are_losses_and_no_bits(recorder: Recorder) -> None:

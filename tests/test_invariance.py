@@ -171,17 +171,24 @@ def assert_same_member(found: Look, place: int, expected: Look) -> None:
     assert_close(found.final_MP[place], expected.final_MP[0], SEVERAL_STEPS, "parameters after several steps")
     assert_same_row(found.end_rows[place], expected.end_rows[0])
     assert found.arrays[place].keys() == expected.arrays[0].keys() == {"samples", "spectrum"}
-    for file, arrays in expected.arrays[0].items():
-        assert found.arrays[place][file].keys() == arrays.keys()
-        for name, values_N in arrays.items():
-            np.testing.assert_allclose(
-                found.arrays[place][file][name], values_N, rtol=MEASURES, atol=MEASURES, err_msg=name
-            )
+    for name, values_N in expected.arrays[0]["samples"].items():
+        found_N = found.arrays[place]["samples"][name]
+        np.testing.assert_allclose(found_N, values_N, rtol=MEASURES, atol=MEASURES, err_msg=name)
+    # Ritz values of a nearly multiple eigenvalue follow rounding; what a quadrature is for, moments, do not.
+    for order in range(5):
+        assert moment(found.arrays[place]["spectrum"], order) == pytest.approx(
+            moment(expected.arrays[0]["spectrum"], order), rel=MEASURES, abs=MEASURES
+        )
+
+
+def moment(spectrum: dict[str, np.ndarray], order: int) -> float:
+    return float((spectrum["weights"] * spectrum["nodes"] ** order).sum())
 
 
 def assert_invariant(common: Overrides, members: Sequence[Overrides]) -> None:
     """The members of a population, one by one against themselves alone, from equal state."""
-    configs = [small_config("measure=everything", *common, *own) for own in members]
+    common = ("measure=everything", *common)
+    configs = [small_config(*common, *own) for own in members]
     count = len(configs)
     alone = [Population([config]) for config in configs]
     for population in alone:
@@ -199,7 +206,13 @@ def assert_invariant(common: Overrides, members: Sequence[Overrides]) -> None:
         assert found.final_MP[bad].isnan().all()
         for member in set(range(count)) - {bad}:
             assert_same_member(found, member, expected[member])
-    wild = small_config("measure=everything", *common, *members[0], "optimizer.learning_rate=1e300", "optimizer.clip_norm=null")
+    wild = small_config(
+        "measure=everything",
+        *common,
+        *members[0],
+        "optimizer.learning_rate=1e300",
+        "optimizer.clip_norm=null",
+    )
     found = look(gather([wild, *configs[1:]], alone))
     for member in range(1, count):
         assert_same_member(found, member, expected[member])

@@ -57,7 +57,14 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_added_is_what_training_with_all_measures_gives(
     trained: Command, measured: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = ("-m", "seed=0,1", "model.width=3,4", "data.num_samples=9,20", "hardware.dtype=float64", "study=s")
+    sweep = (
+        "-m",
+        "seed=0,1",
+        "model.width=3,4",
+        "data.num_samples=9,20",
+        "hardware.dtype=float64",
+        "study=s",
+    )
     assert trained(*sweep, "measure=light") == 0
     light = results()
     assert measured("study=s", "measure=everything") == 0
@@ -81,7 +88,14 @@ def test_what_is_added_is_what_training_with_all_measures_gives(
             for key, values in there.read_arrays(name).items():
                 np.testing.assert_allclose(here.read_arrays(name)[key], values, rtol=1e-7, atol=1e-9)
         assert here.read_history() == RunFolder(OUTPUTS, run_id).read_history()
-        assert set(record["measured_at_end"]) == {"evaluation", "conflict", "sharpness", "trace", "updates", "weights"}
+        assert set(record["measured_at_end"]) == {
+            "evaluation",
+            "conflict",
+            "sharpness",
+            "trace",
+            "updates",
+            "weights",
+        }
         assert record["provenance"]["measured"][0]["parts"]
 
 
@@ -96,7 +110,9 @@ def test_training_asks_for_end_measures_without_training(
     assert "measured from their weights: 2" in capsys.readouterr().err
     for run_id, result in results().items():
         assert result["summary"]["rounding/int8/bits"] >= 0
-        assert {"initial_loss", "final_loss", "margin"} <= RunFolder(OUTPUTS, run_id).read_arrays("samples").keys()
+        assert {"initial_loss", "final_loss", "margin"} <= RunFolder(OUTPUTS, run_id).read_arrays(
+            "samples"
+        ).keys()
         assert StudyFolder(OUTPUTS, "s").read_index()[run_id]["rounding/int8/bits"] >= 0
     assert trained(*sweep) == 0
     assert "measured" not in capsys.readouterr().err
@@ -163,7 +179,10 @@ def with_other_data(folder: RunFolder) -> str:
     "damage", [torn, empty, missing, of_another_shape, of_another_version, with_other_data]
 )
 def test_a_run_that_cannot_be_measured_is_skipped_and_counted(
-    trained: Command, measured: Command, capsys: pytest.CaptureFixture[str], damage: Callable[[RunFolder], str]
+    trained: Command,
+    measured: Command,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[RunFolder], str],
 ) -> None:
     trained("-m", "seed=0,1,2", "study=s", "measure=light")
     first, second, third = sorted(results())
@@ -216,7 +235,11 @@ def test_diverged_runs_are_measured_too(trained: Command, measured: Command) -> 
     ],
 )
 def test_bad_input_is_one_line(
-    trained: Command, measured: Command, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+    trained: Command,
+    measured: Command,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
 ) -> None:
     trained("study=s", "measure=light")
     before = results()

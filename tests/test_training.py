@@ -106,7 +106,9 @@ def test_float32_rows_are_those_of_the_kept_weights_too() -> None:
     config = small_config(*COMMON, "hardware.dtype=float32", "measure=light")
     end = train([config]).ends[0]
     assert all(array.dtype == np.float32 for array in end.arrays["weights"].values())
-    assert end.row["train/loss_nats"] == pytest.approx(numpy_losses(config, end.arrays["weights"]).mean(), rel=1e-5)
+    assert end.row["train/loss_nats"] == pytest.approx(
+        numpy_losses(config, end.arrays["weights"]).mean(), rel=1e-5
+    )
 
 
 def test_early_ends_keep_the_weights_of_their_last_step(early: Recorder) -> None:
@@ -202,7 +204,9 @@ def test_a_run_of_a_population_is_the_run_alone(
         for name in set(found) - {"sharpness/top_eigenvalue", "sharpness/residual"}:
             assert found[name] == pytest.approx(expected[name], rel=1e-8, abs=1e-9), name
     for name, array in alone.ends[0].arrays["weights"].items():
-        np.testing.assert_allclose(recorder.ends[member].arrays["weights"][name], array, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            recorder.ends[member].arrays["weights"][name], array, rtol=1e-9, atol=1e-12
+        )
 
 
 def test_squared_error_has_no_bits() -> None:

@@ -63,7 +63,8 @@ class MeasureConfig:
 
     def at_the_end(self) -> MeasureConfig:
         """Only what is measured once, at the end."""
-        return dataclasses.replace(self, **dict.fromkeys(self.ALONG_THE_WAY, False))
+        off: dict[str, Any] = dict.fromkeys(self.ALONG_THE_WAY, False)
+        return dataclasses.replace(self, **off)
 
     def joined(self, recorded: Mapping[str, Any]) -> MeasureConfig:
         """This and what a run that was measured as ``recorded`` has, so that measuring it again loses nothing."""
@@ -79,4 +80,9 @@ def check_measure(measure: MeasureConfig, num_parameters: int) -> None:
         raise BadInput(
             f"measure.hessian=dense needs at most {MOST_DENSE:,} parameters, got {num_parameters:,}; use"
             " measure.hessian=lanczos"
+        )
+    if measure.num_eigenvalues > measure.lanczos_iterations:
+        raise BadInput(
+            f"measure.num_eigenvalues must be ≤ measure.lanczos_iterations = {measure.lanczos_iterations}, got"
+            f" {measure.num_eigenvalues}"
         )

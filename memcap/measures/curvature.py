@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig
-from memcap.measures.sharpness import (
-    dense_eigenvalues,
-    hessian_vector_products,
-    preconditioned,
-    top_eigenvalues,
-)
+from memcap.measures.sharpness import dense_matrix, hessian_vector_products, preconditioned, top_eigenvalues
 from memcap.measures.trace import hutchinson_trace
 from memcap.population import Population
 from memcap.random import stream
@@ -80,28 +75,44 @@ class Curvature:
         return found
 
     def _largest(self, population: Population, product: Product, purpose: str, count: int) -> Columns:
-        """The largest eigenvalues with their residuals, by number from 1."""
+        """The largest eigenvalues with their residuals, by number from 1; NaN where there are fewer."""
         if self.measure.hessian == "dense":
-            values_MK, residuals_MK = dense_eigenvalues(product, population.parameters_MP, count=count)
+            values_ME, residuals_ME = dense_eigenvalues(product, population.parameters_MP, count=count)
         else:
-            noise_MP = unit_noise(population, purpose)
-            start_MP = noise_MP
+            noise = [unit_noise(population, f"{purpose}/{k}" if k else purpose) for k in range(count)]
+            start_MP = noise[0]
             if purpose in self.vectors:
-                start_MP = self.vectors[purpose] + WARM_START_NOISE * noise_MP
+                start_MP = self.vectors[purpose] + WARM_START_NOISE * start_MP
             found = top_eigenvalues(
                 product,
                 start_MP,
                 count=count,
+                more_starts=noise[1:],  # symmetries make eigenvalues multiple, and a start sees one copy
                 max_iterations=self.measure.lanczos_iterations,
                 tolerance=self.measure.lanczos_tolerance,
             )
-            values_MK, residuals_MK = found.values_MK, found.residuals_MK
-            # Of several, their sum: it has a part of each.
-            last_MP = found.vectors_MKP.nan_to_num().sum(1)
-            usable = last_MP.isfinite() & found.vectors_MKP[:, :1].isfinite().all(2)
-            self.vectors[purpose] = torch.where(usable, last_MP, noise_MP)
-        columns = {f"value_{k + 1}": values_MK[:, k] for k in range(count)}
-        return columns | {f"residual_{k + 1}": residuals_MK[:, k] for k in range(count)}
+            values_ME, residuals_ME = found.values_ME, found.residuals_ME
+            together_MP = found.vectors_MEP.nan_to_num().sum(1)
+            usable_M1 = found.vectors_MEP[:, 0].isfinite().all(1, keepdim=True)
+            self.vectors[purpose] = torch.where(usable_M1, together_MP, noise[0])
+        columns = {f"value_{k + 1}": values_ME[:, k] for k in range(count)}
+        return columns | {f"residual_{k + 1}": residuals_ME[:, k] for k in range(count)}
+
+
+def dense_eigenvalues(product: Product, like_MP: Tensor, *, count: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues by way of the full matrix, descending, and how far they may be off; float64 [M, E].
+
+    The bound is ‖H − Hᵀ‖_F / 2: a Hessian is symmetric, so what is not is the rounding of its entries. NaN for a
+    member whose matrix is not finite, and where there are fewer eigenvalues. Cost: P products and P³ each.
+    """
+    values_ME = torch.full((len(like_MP), count), torch.nan, dtype=torch.float64)
+    bounds_ME = values_ME.clone()
+    for member, matrix_PP in enumerate(dense_matrix(product, like_MP).double().cpu()):
+        if matrix_PP.isfinite().all():
+            eigenvalues = torch.linalg.eigvalsh((matrix_PP + matrix_PP.T) / 2).flip(0)[:count]
+            values_ME[member, : len(eigenvalues)] = eigenvalues
+            bounds_ME[member, : len(eigenvalues)] = (matrix_PP - matrix_PP.T).norm() / 2
+    return values_ME, bounds_ME
 
 
 def loss_curvature(population: Population) -> Product:

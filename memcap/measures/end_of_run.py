@@ -13,11 +13,11 @@ from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig
 from memcap.measures.curvature import loss_curvature
-from memcap.measures.data_bias import class_frequency_bias, class_mean_bias, sample_alignments
+from memcap.measures.data_bias import bias_alignments, data_bias
 from memcap.measures.memory import training_columns
-from memcap.measures.rounding import FORMATS, rounded
-from memcap.measures.samples import margins, pearson, spearman
-from memcap.measures.spectrum import lanczos_quadrature
+from memcap.measures.rounding import ROUNDING_FORMATS, rounded
+from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
+from memcap.measures.spectrum import stochastic_lanczos_quadrature
 from memcap.population import Batch, Population
 from memcap.random import stream
 
@@ -63,8 +63,11 @@ def sample_values(population: Population, initial_losses: Sequence[np.ndarray] |
             outputs_MNV = population.outputs(population.parameters_MP, batch)
         values["correct"] = scores.correct_MN
         values["margin"] = margins(outputs_MNV, batch.targets)
-        values["alignment"] = sample_alignments(
-            batch.inputs_MND, batch.targets, batch.full_mask(scores.loss_MN), outputs_MNV.shape[-1]
+        values["alignment"] = bias_alignments(
+            batch.inputs_MND,
+            batch.targets,
+            batch.full_mask(scores.loss_MN),
+            num_classes=outputs_MNV.shape[-1],
         )
     return values
 
@@ -81,19 +84,20 @@ def sample_columns(population: Population, values: dict[str, Tensor]) -> Columns
     columns: Columns = {}
     if "initial_loss" in values:
         pair = values["initial_loss"], values["final_loss"]
-        found = {"correlation": pearson(*pair, mask_MN), "rank_correlation": spearman(*pair, mask_MN)}
+        found = {
+            "correlation": pearson_correlation(*pair, mask_MN),
+            "rank_correlation": spearman_correlation(*pair, mask_MN),
+        }
         for name, (value_M, error_M) in found.items():
             columns[f"samples/initial_final_{name}"] = value_M
             columns[f"samples/initial_final_{name}_standard_error"] = error_M
     if "alignment" in values:
-        value_M, error_M = spearman(values["alignment"], values["final_loss"], mask_MN)
+        value_M, error_M = spearman_correlation(values["alignment"], values["final_loss"], mask_MN)
         columns["samples/alignment_final_rank_correlation"] = value_M
         columns["samples/alignment_final_rank_correlation_standard_error"] = error_M
         num_classes = population.configs[0].data.num_outputs
-        columns["data/class_frequency_bias"] = class_frequency_bias(batch.targets, mask_MN, num_classes)
-        bias_M, chance_M = class_mean_bias(batch.inputs_MND, batch.targets, mask_MN, num_classes)
-        columns["data/class_mean_bias"] = bias_M
-        columns["data/class_mean_bias_by_chance"] = chance_M
+        bias = data_bias(batch.inputs_MND, batch.targets, mask_MN, num_classes=num_classes)
+        columns |= {f"data/{name}": value_M for name, value_M in bias.items()}
     return columns
 
 
@@ -103,7 +107,7 @@ def rounding_columns(population: Population) -> Columns:
     Bits are clamped at 0: weights that were rounded to nonsense remember nothing.
     """
     columns: Columns = {}
-    for name in FORMATS:
+    for name in ROUNDING_FORMATS:
         coarse = population.with_parameters(rounded(population.parameters_MP, population.model.shapes, name))
         found = training_columns(coarse, coarse.scores(coarse.training_set))
         loss = f"train/{population.objective.loss_name}"
@@ -123,10 +127,12 @@ def spectra(population: Population, measure: MeasureConfig) -> list[dict[str, np
         for c in population.configs
     ]
     probes_KMP = torch.from_numpy(np.stack(probes, axis=1)).to(population.parameters_MP)
-    found = lanczos_quadrature(loss_curvature(population), probes_KMP, num_steps=measure.spectrum_steps)
-    nodes, weights = found.nodes_MK.cpu().numpy(), found.weights_MK.cpu().numpy()
+    found = stochastic_lanczos_quadrature(
+        loss_curvature(population), probes_KMP, steps=measure.spectrum_steps
+    )
+    is_real = ~np.isnan(found.nodes_MK.numpy())
     return [
-        {"nodes": nodes[m][~np.isnan(nodes[m])], "weights": weights[m][~np.isnan(nodes[m])]}
+        {"nodes": found.nodes_MK[m].numpy()[is_real[m]], "weights": found.weights_MK[m].numpy()[is_real[m]]}
         for m in range(len(population))
     ]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memcap.measures.gradients import l2_norms
+from memcap.models.model import unflatten
 
 
 class MatrixSizes(NamedTuple):
@@ -25,6 +26,21 @@ class MatrixSizes(NamedTuple):
     frobenius_norm_M: Tensor
     effective_rank_M: Tensor
     stable_rank_M: Tensor
+
+
+def matrix_columns(parameters_MP: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Norm of all weights, and of each matrix its norm and ranks, float64 [M] by name: weights/norm/<layer>, ...
+
+    parameters_MP: flat parameters; shapes: those of ``Model.shapes``. Biases count in weights/norm only.
+    """
+    columns = {"weights/norm": l2_norms(parameters_MP)}
+    for name, part in unflatten(parameters_MP, shapes).items():
+        if len(shapes[name]) == 2:
+            layer, sizes = name.rsplit(".", 1)[0], matrix_sizes(part)
+            columns[f"weights/norm/{layer}"] = sizes.frobenius_norm_M
+            columns[f"weights/effective_rank/{layer}"] = sizes.effective_rank_M
+            columns[f"weights/stable_rank/{layer}"] = sizes.stable_rank_M
+    return columns
 
 
 def matrix_sizes(weights_MRC: Tensor) -> MatrixSizes:

@@ -162,15 +162,19 @@ def hessian_vector_products(loss_of_parameters: Callable[[Tensor], Tensor], para
 
 
 def dense_hessian(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor) -> Tensor:
-    """Hessian of each member's own loss, [M, P, P], by P products: for checks of small models."""
-    product = hessian_vector_products(loss_of_parameters, parameters_MP)
-    num_members, num_parameters = parameters_MP.shape
-    hessian_MPP = parameters_MP.new_empty(num_members, num_parameters, num_parameters)
+    """Hessian of each member's own loss, [M, P, P]: for checks of small models."""
+    return dense_matrix(hessian_vector_products(loss_of_parameters, parameters_MP), parameters_MP)
+
+
+def dense_matrix(product: Product, like_MP: Tensor) -> Tensor:
+    """Each member's matrix [M, P, P] by P products with unit vectors, in the dtype and on the device of ``like_MP``."""
+    num_members, num_parameters = like_MP.shape
+    matrix_MPP = like_MP.new_empty(num_members, num_parameters, num_parameters)
     for column in range(num_parameters):
-        unit_MP = torch.zeros_like(parameters_MP)
+        unit_MP = torch.zeros_like(like_MP)
         unit_MP[:, column] = 1.0
-        hessian_MPP[:, :, column] = product(unit_MP)
-    return hessian_MPP.detach()
+        matrix_MPP[:, :, column] = product(unit_MP)
+    return matrix_MPP.detach()
 
 
 def _grow(
