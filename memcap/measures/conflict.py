@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memcap.errors import BadInput
 from memcap.models import build_activation
-from memcap.models.chain import Chain, Trace
+from memcap.models.chain import Chain, Trace, told_by_layers
 from memcap.models.model import unflatten
 from memcap.population import Batch, Population
 
@@ -26,13 +26,13 @@ def sample_gradient_norms(
 ) -> tuple[Tensor, Tensor | None]:
     """‖g_i‖² and Σ_p w_p g_ip² of every sample, at the current parameters; float64 [M, N].
 
-    weights_MP: w, at least 0; for gradients preconditioned by D⁻¹ pass D⁻². None: the second result is None.
+    weights_MP: w, at least 0 and finite; for gradients preconditioned by D⁻¹ pass D⁻². None: the second result is None.
     Places of padding hold the norms of the samples that are repeated there.
 
     Chains: one forward and one backward pass over the batch and no gradient of a sample at all
     (`chain_gradient_norms`). Other models: `dense_gradient_norms`, whose gradients take at most ``max_bytes``.
     """
-    if isinstance(population.model, Chain):
+    if told_by_layers(population.model):
         return chain_gradient_norms(population, batch, weights_MP)
     return dense_gradient_norms(population, batch, weights_MP, max_bytes=max_bytes)
 
@@ -49,7 +49,7 @@ def chain_gradient_norms(
     per-sample gradients: fifteen). Goodfellow, 2015, arXiv 1510.01799.
     """
     model = population.model
-    assert isinstance(model, Chain)
+    assert told_by_layers(model)
     trace, derivatives = _trace_and_derivatives(population, model, batch)
     raw_MN = torch.zeros(batch.targets.shape[:2], dtype=torch.float64, device=population.device)
     weighted_MN = None if weights_MP is None else raw_MN.clone()

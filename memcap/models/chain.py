@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -74,11 +74,16 @@ class Chain(Model):
         return hidden, trace
 
     def affine(self, parameters: dict[str, Tensor], layer: Layer, inputs_MNI: Tensor) -> Tensor:
-        """Preactivations [M, N, fan_out] of one layer."""
+        """Preactivations h A (+ b), [M, N, fan_out], of one layer; another rounding of it is all to override."""
         weight_MIO = parameters[f"{layer.name}.weight"]
         if self.config.bias:
             return torch.baddbmm(parameters[f"{layer.name}.bias"][:, None, :], inputs_MNI, weight_MIO)
         return torch.bmm(inputs_MNI, weight_MIO)
+
+
+def told_by_layers(model: Model) -> TypeGuard[Chain]:
+    """Whether a model is what its layers say: a chain, and without a forward pass of its own."""
+    return isinstance(model, Chain) and type(model).forward is Chain.forward
 
 
 def _passed_on(layer: Layer, inputs_MNI: Tensor, preactivations_MNO: Tensor, activate: Activate) -> Tensor:

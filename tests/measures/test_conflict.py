@@ -25,6 +25,7 @@ from memcap.measures.conflict import (
     gradient_conflict,
     sample_gradient_norms,
 )
+from memcap.models.linear import Linear
 from memcap.population import Population
 
 RAGGED = (
@@ -220,6 +221,18 @@ def test_unmemorized_samples_only_and_none_left() -> None:
     found = gradient_conflict(squared_MN, torch.ones(2), mask_MN, memorized_MN)["cancellation_unmemorized"]
     assert found[0] == 4
     assert found[1].isnan()
+
+
+def test_a_chain_with_a_forward_pass_of_its_own_is_no_chain() -> None:
+    class Doubled(Linear):
+        def forward(self, parameters: dict[str, Tensor], inputs_MND: Tensor, activate: Any) -> Tensor:
+            return 2 * super().forward(parameters, inputs_MND, activate)
+
+    population = trained("model=linear", "objective=squared_error")
+    population.model = Doubled(population.model.config, population.model.data)
+    raw_MN, _ = sample_gradient_norms(population, population.training_set)
+    expected_MN, _ = dense_gradient_norms(population, population.training_set)
+    assert torch.equal(raw_MN, expected_MN)
 
 
 def test_the_population_is_left_as_it_was() -> None:
