@@ -24,7 +24,9 @@ HUGE = ("optimizer=sgd", "optimizer.learning_rate=10000.0")
 
 
 def final_weights(recorder: Recorder, member: int) -> torch.Tensor:
-    return torch.cat([torch.from_numpy(w).flatten() for w in recorder.ends[member].weights.values()])
+    return torch.cat(
+        [torch.from_numpy(w).flatten() for w in recorder.ends[member].arrays["weights"].values()]
+    )
 
 
 @pytest.mark.parametrize("stop", ["memorized", "either"])

@@ -66,6 +66,8 @@ def test_one_run_leaves_a_whole_record_and_nothing_else(main: Main, tmp_path: Pa
         "initial_loss": (20,),
         "final_loss": (20,),
         "correct": (20,),
+        "margin": (20,),
+        "alignment": (20,),
     }
     assert samples["final_loss"].mean() == pytest.approx(summary["train/loss_nats"], rel=1e-6)
     assert sum(w.size for w in folder.read_arrays("weights").values()) == summary["num_parameters"]
@@ -160,7 +162,7 @@ def test_a_finished_run_is_trained_again_for_measures_that_it_lacks(
     (before,) = results(tmp_path)
     capsys.readouterr()
     assert main() == 0
-    expected = "since they lack measure.evaluation, measure.samples, measure.sharpness: 1"
+    expected = "since they lack measure.conflict, measure.evaluation, measure.sharpness"
     assert expected in capsys.readouterr().err
     (after,) = results(tmp_path)
     assert (before["attempts"], after["attempts"]) == (1, 2)

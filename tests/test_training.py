@@ -76,7 +76,8 @@ def test_a_member_that_ends_early_has_one_row_more(early: Recorder) -> None:
     for member, end in enumerate(ends):
         expected = sorted({step for step in steps if step <= end} | {end})
         assert [row["train/step"] for row in early.rows[member]] == expected
-        assert early.ends[member].row == early.rows[member][-1]
+        last = early.rows[member][-1]
+        assert repr({name: early.ends[member].row[name] for name in last}) == repr(last)
 
 
 def test_every_member_ends_once_and_all_steps_are_accounted_for(recorder: Recorder, early: Recorder) -> None:
@@ -150,7 +151,7 @@ def test_best_bits_outlive_a_fall() -> None:
 def test_samples_hold_the_first_and_last_loss_of_each(configs: list[RunConfig], recorder: Recorder) -> None:
     for member, config in enumerate(configs):
         samples = recorder.ends[member].arrays["samples"]
-        assert set(samples) == {"initial_loss", "final_loss", "correct"}
+        assert set(samples) == {"initial_loss", "final_loss", "correct", "margin", "alignment"}
         assert {len(array) for array in samples.values()} == {config.data.num_samples}
         first = recorder.rows[member][0]["train/loss_nats"]
         assert samples["initial_loss"].mean() == pytest.approx(first, rel=1e-12)
@@ -166,8 +167,8 @@ def test_weights_have_the_shapes_of_the_model(recorder: Recorder) -> None:
 @pytest.mark.parametrize("overrides", [("records.weights=none",), ("records.weights_up_to=51",)])
 def test_weights_that_nobody_wants_are_not_kept(overrides: tuple[str, ...]) -> None:
     common = (*COMMON, "measure=light", "budget.steps=2")
-    assert train([small_config(*common, *overrides)]).ends[0].weights == {}
-    assert train([small_config(*common, "records.weights_up_to=52")]).ends[0].weights != {}
+    assert "weights" not in train([small_config(*common, *overrides)]).ends[0].arrays
+    assert "weights" in train([small_config(*common, "records.weights_up_to=52")]).ends[0].arrays
 
 
 def test_light_measures_leave_out_what_they_leave_out() -> None:
@@ -188,7 +189,7 @@ def test_fingerprint_is_that_of_the_training_set(configs: list[RunConfig], recor
 def test_the_same_runs_twice_give_the_same_bits(configs: list[RunConfig], recorder: Recorder) -> None:
     again = train(configs)
     for member in range(3):
-        assert again.rows[member] == recorder.rows[member]
+        assert repr(again.rows[member]) == repr(recorder.rows[member])  # NaN is equal to NaN
         first, second = recorder.ends[member], again.ends[member]
         for name, array in first.arrays["weights"].items():
             assert array.tobytes() == second.arrays["weights"][name].tobytes()
@@ -201,8 +202,9 @@ def test_a_run_of_a_population_is_the_run_alone(
     alone = train([configs[member]])
     for found, expected in zip(recorder.rows[member], alone.rows[0], strict=True):
         assert found.keys() == expected.keys()
-        for name in set(found) - {"sharpness/top_eigenvalue", "sharpness/residual"}:
-            assert found[name] == pytest.approx(expected[name], rel=1e-8, abs=1e-9), name
+        for name in found:
+            if not name.startswith("sharpness/"):
+                assert found[name] == pytest.approx(expected[name], rel=1e-8, abs=1e-9, nan_ok=True), name
     for name, array in alone.ends[0].arrays["weights"].items():
         np.testing.assert_allclose(
             recorder.ends[member].arrays["weights"][name], array, rtol=1e-9, atol=1e-12

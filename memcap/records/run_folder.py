@@ -86,7 +86,8 @@ class RunFolder:
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of ``<name>.npz``; raises ``FileNotFoundError`` where they were not kept."""
-        with np.load(self._truth() / f"{name}.npz", allow_pickle=False) as arrays:
+        # Opened here: NumPy leaves a torn archive open.
+        with open(self._truth() / f"{name}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def has_arrays(self, name: str) -> bool:
