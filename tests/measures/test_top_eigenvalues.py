@@ -58,6 +58,13 @@ def test_more_values_take_more_products_and_the_first_ones_only_get_better() -> 
     assert (many.residuals_ME[:, 0] < few.residuals_ME[:, 0]).all()
 
 
+def test_no_member_is_frozen_before_its_space_holds_all_that_are_asked_for() -> None:
+    product, start_MP = products(some_matrices()), randn(3, 60, seed=3)
+    pairs = top_eigenvalues(product, start_MP, count=5, tolerance=10.0, check_every=1)
+    assert pairs.iterations_M.tolist() == [5, 5, 5]
+    assert pairs.values_ME.isfinite().all()
+
+
 def test_a_matrix_with_fewer_eigenvalues_has_nan_in_the_rest() -> None:
     matrices_MPP = torch.stack([matrix(torch.tensor([3.0, -1, 2]), seed=i) for i in range(2)])
     pairs = top_eigenvalues(products(matrices_MPP), randn(2, 3, seed=5), count=5)
