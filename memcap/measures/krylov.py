@@ -49,7 +49,7 @@ class KrylovSpace:
         self.size += 1
         self.sizes_M += (~self.complete_M).long()
         self.basis_MKP[:, last] = self.direction_MP
-        remainder_MP = self._without_locked(image_MP.to(self.basis_MKP.dtype))
+        remainder_MP = image_MP.to(self.basis_MKP.dtype)
         # Gram-Schmidt against all of the basis, twice: once leaves rounding that grows with every converged
         # eigenvector and shows up as copies of it.
         remainder_MP, overlaps_MK = self._project_out(remainder_MP)
@@ -131,7 +131,8 @@ class KrylovSpace:
         return vectors_MP - torch.einsum("me,mep->mp", overlaps_ME, self.locked_MEP)
 
     def _project_out(self, vectors_MP: Tensor) -> tuple[Tensor, Tensor]:
-        """What the bases cannot express, and the coordinates of what they can."""
+        """What bases and locked vectors cannot express, and the coordinates of what the bases can."""
+        vectors_MP = self._without_locked(vectors_MP)
         basis_MKP = self.basis_MKP[:, : self.size]
         overlaps_MK = torch.einsum("mkp,mp->mk", basis_MKP, vectors_MP)
         return vectors_MP - torch.einsum("mk,mkp->mp", overlaps_MK, basis_MKP), overlaps_MK

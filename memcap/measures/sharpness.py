@@ -98,10 +98,10 @@ def top_eigenvalues(
 
     A member is frozen when each of its E values is within the tolerance, relative to itself.
 
-    One start sees one copy of a multiple eigenvalue, because within a Krylov space none is multiple. A Hessian
-    has them by symmetry: that of a linear model under squared error is XᵀX ⊗ I, each eigenvalue V times. Every
-    one of `more_starts` (fresh noise, [M, P] each) shows one more copy: Lanczos goes again, in the orthogonal
-    complement of the vectors found so far, and the largest E of both are kept.
+    One start is sure to see only one copy of a multiple eigenvalue, because within a Krylov space none is multiple
+    but by rounding. A Hessian has them by symmetry: that of a linear model under squared error is XᵀX ⊗ I, each
+    eigenvalue V times. Every one of `more_starts` (fresh noise, [M, P] each) shows one more copy: Lanczos goes
+    again, in the orthogonal complement of the vectors found so far, and the largest E of both are kept.
 
     Cost: at most min(max_iterations, P) + E products for each start.
     """

@@ -143,6 +143,19 @@ def test_few_distinct_eigenvalues_end_early_with_nan_nodes_of_no_weight(dtype: t
     torch.testing.assert_close(spectral_moment(quadrature, 1).value_M, expected_M, rtol=1e-5, atol=1e-6)
 
 
+def test_a_probe_whose_spaces_have_all_ended_asks_for_no_more_products() -> None:
+    asked = []
+
+    def identity(vector_MP: Tensor) -> Tensor:
+        asked.append(len(vector_MP))
+        return vector_MP
+
+    quadrature = stochastic_lanczos_quadrature(identity, rademacher(3, 2, 50, seed=0), steps=20)
+    assert asked == [2, 2, 2]
+    assert quadrature.nodes_MK.shape == (2, 60)
+    assert quadrature.sizes_M.tolist() == [3, 3]
+
+
 def test_with_all_steps_the_nodes_are_the_eigenvalues() -> None:
     matrices_MPP = some_matrices(2, 12)
     quadrature = stochastic_lanczos_quadrature(products(matrices_MPP), randn(1, 2, 12, seed=3), steps=20)
