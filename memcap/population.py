@@ -17,6 +17,7 @@ from memcap.models import build_activation, build_model
 from memcap.models.model import flatten, unflatten
 from memcap.objectives import Scores, build_objective
 from memcap.optimizers import build_optimizer, learning_rate_factor
+from memcap.optimizers.optimizer import KnowsStability
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -146,20 +147,25 @@ class Population:
     def preconditioner(self) -> Tensor | None:
         """The positive diagonal D_MP by whose inverse the optimizer scales its steps; None where it has none, or
         no state yet."""
-        find = getattr(self.optimizer, "preconditioner", None)
-        if find is None or self.state is None or self.step == 0:
+        if not isinstance(self.optimizer, KnowsStability) or self.state is None:
             return None
-        found: Tensor | None = find(self.state, self.step, self.values)
-        return found
+        return self.optimizer.preconditioner(self.state, self.step, self.values)
+
+    def l2_penalty(self) -> Tensor | None:
+        """λ of the L2 term that the optimizer adds to the loss, float64 [M]; None where no member has one."""
+        if not isinstance(self.optimizer, KnowsStability):
+            return None
+        penalty_M = self.optimizer.l2_penalty(self.values)
+        return penalty_M if bool((penalty_M != 0).any()) else None
 
     def stability_threshold(self) -> Tensor | None:
-        """The sharpness above which a step of the last learning rate is unstable, float64 [M]; None if unknown.
+        """The largest stable eigenvalue of D⁻¹H at the last learning rate, float64 [M]; None if unknown.
 
-        Of D⁻¹H where the optimizer has a preconditioner D, else of H.
+        H is the Hessian of the loss with the L2 term, D the preconditioner (1 where there is none).
         """
-        find = getattr(self.optimizer, "stability_threshold", None)
-        found: Tensor | None = None if find is None else find(self.last_learning_rates(), self.values)
-        return found
+        if not isinstance(self.optimizer, KnowsStability):
+            return None
+        return self.optimizer.stability_threshold(self.last_learning_rates(), self.values)
 
     def last_learning_rates(self) -> Tensor:
         """The learning rate of the last step (before any: of the first), float64 [M], on the host."""

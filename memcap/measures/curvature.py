@@ -37,8 +37,8 @@ class Curvature:
         """What ``measure.sharpness`` and ``measure.trace`` ask for, float64 [M] each.
 
         sharpness/top_eigenvalue is that of the training loss's Hessian H, sharpness/preconditioned that of
-        D⁻¹H where the optimizer has a preconditioner D. sharpness/threshold is what training gets unstable
-        above: it bounds the preconditioned one where there is one, else the raw one.
+        D⁻¹(H + λI) where the optimizer has a preconditioner D, with the λ of its L2 decay. sharpness/threshold is
+        what training gets unstable above: it bounds the preconditioned one where there is one, else the raw one + λ.
         """
         product = loss_curvature(population)
         columns = self._eigenvalues(population, product) if self.measure.sharpness else {}
@@ -122,6 +122,15 @@ def loss_curvature(population: Population) -> Product:
         return population.losses(parameters_MP, population.training_set)
 
     return hessian_vector_products(loss_of_parameters, population.parameters_MP)
+
+
+def _with_penalty(population: Population, product: Product) -> Product:
+    """Products with H + λI, the Hessian of what the optimizer takes the gradient of."""
+    penalty_M = population.l2_penalty()
+    if penalty_M is None:
+        return product
+    penalty_M1 = penalty_M[:, None].to(population.device, population.dtype)
+    return lambda vector_MP: product(vector_MP) + penalty_M1 * vector_MP
 
 
 def unit_noise(population: Population, purpose: str) -> Tensor:

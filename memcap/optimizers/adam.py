@@ -100,6 +100,11 @@ class Adam:
         root_MP += values["epsilon"][:, None].to(square_MP)
         return root_MP.mul_(mean_correction_M[:, None].to(square_MP))
 
+    def l2_penalty(self, values: dict[str, Tensor]) -> Tensor:
+        """The weight decay, unless it is decoupled."""
+        decay_M = values["weight_decay"]
+        return torch.zeros_like(decay_M) if self.decoupled else decay_M
+
     def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
         r"""(2 + 2β₁) / (η (1 - β₁)): 38 / η at β₁ = 0.9. With decoupled decay λ, 2 - ηλ stands for the first 2.
 

@@ -71,6 +71,9 @@ class KnowsStability(Protocol):
         state does not define D yet, which is so before the first update.
         """
 
+    def l2_penalty(self, values: dict[str, Tensor]) -> Tensor:
+        """λ of the L2 term that is part of H, float64 [M]; 0 where there is none, or decay is decoupled."""
+
     def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
         """Largest stable eigenvalue of D⁻¹H at this learning rate, float64 [M]; infinite at a rate of 0."""
 

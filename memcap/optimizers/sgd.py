@@ -55,6 +55,10 @@ class Sgd:
         """None at every step: the gradient is not rescaled."""
         return None
 
+    def l2_penalty(self, values: dict[str, Tensor]) -> Tensor:
+        """The weight decay."""
+        return values["weight_decay"]
+
     def stability_threshold(self, learning_rate_M: Tensor, values: dict[str, Tensor]) -> Tensor:
         r"""(2 + 2μ) / η, which is 2 / η without momentum; infinite at η = 0.
 
