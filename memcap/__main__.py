@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
+    "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 
 

@@ -29,6 +29,7 @@ LAYERS = (
     ("budget",),
     ("records",),
     ("study",),  # reads records; knows nothing of training
+    ("show",),
     ("training",),
     ("machine", "environment", "explanations"),
     ("command_line",),
@@ -160,6 +161,8 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.config.identity", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
         ("memcap.config.cell", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
         ("memcap.machine", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
+        ("memcap.show", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
+        ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.launcher", "torch numpy wandb pandas scipy matplotlib"),
