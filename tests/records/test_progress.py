@@ -97,7 +97,7 @@ def test_on_a_terminal_a_bar_with_rate_eta_and_counts_and_a_curve() -> None:
     assert "0:00:0" in text
     assert "1 diverged of 3" in text
     assert "median 40.5, best 41.0  loss 2  step 4, 2 runs at once" in text
-    assert "bits ▁▂▅▇█ " in text
+    assert "bits ▁▃▅▇█ " in text
     assert text.count("a warning") == 1
 
 
