@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +313,36 @@ def test_the_package_names_what_it_has() -> None:
     assert {"run", "sweep", "load_run", "load_study", "Run", "BadInput", "RunFailed"} <= set(dir(memcap))
     with pytest.raises(AttributeError, match="has no attribute 'runs'"):
         _ = memcap.runs  # type: ignore[attr-defined]
+
+
+INTERRUPTED = """
+import memcap
+fixed = {"tracking": "disabled", "measure.sharpness": False, "measure.points": 2, "hardware.max_members": 1}
+try:
+    memcap.sweep({"budget.steps": [20, 1000000], "seed": [0], **fixed})
+except KeyboardInterrupt:
+    print("stopped")
+table = memcap.load_study(next(iter(__import__("pathlib").Path("outputs/studies").iterdir())).name)
+print(list(table["steps"]), memcap.run({"budget.steps": 20, **fixed}).status)
+"""
+
+
+def test_an_interrupt_leaves_what_is_finished(here: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True, cwd=here
+    )
+    deadline = time.monotonic() + 60
+    while len(list((here / "outputs").glob("runs/*/*/history.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "1 finished, 1 interrupted" in printed
+    assert "stopped" in printed
+    assert "1 skipped" in printed
+    assert printed.endswith("[20] finished\n")
+
+
+def test_it_works_outside_of_the_main_thread(here: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(memcap.run, SMALL).result().status == "finished"

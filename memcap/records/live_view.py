@@ -45,7 +45,7 @@ class TerminalView:
         from rich.live import Live
 
         self.shown = shown
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, force_jupyter=False)
         self._live = Live(self, console=self.console, refresh_per_second=TERMINAL_PER_S)
 
     def start(self) -> None:

@@ -61,7 +61,7 @@ def _head(
         steps = f"measured up to step {history[-1]['train/step']:,}" if history else "no measurement"
         fate = "failed" if failure is not None else "started, not finished: it is training now, or was killed"
     attempts = folder.attempts()
-    yield f"run {folder.run_id}  {fate}, {steps}, {attempts} attempt{'s' * (attempts != 1)}"
+    yield f"run {folder.run_id}  {fate}, {steps}, {_plural(attempts, 'attempt')}"
     if result is not None and failure is not None:
         yield f"{MARGIN}a later attempt failed: {failure['error']}"
 
@@ -77,8 +77,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _failure(folder: RunFolder, failure: Mapping[str, Any], width: int) -> Iterator[str]:
     yield from textwrap.wrap(failure["error"], width - len(MARGIN))
-    times = failure["failures"]
-    yield f"failed {times} time{'s' * (times != 1)}, last {failure['time']}; the end of its traceback:"
+    yield f"failed {_plural(failure['failures'], 'time')}, last {failure['time']}; the end of its traceback:"
     yield from (f"{MARGIN}{line}" for line in failure["traceback"].rstrip().splitlines()[-TRACEBACK_LINES:])
     yield f"all of it: {folder.path / 'failure.json'}"
 
@@ -156,6 +155,7 @@ def _provenance(result: Mapping[str, Any], width: int) -> Iterator[str]:
     known = dict(result["provenance"])
     commit, dirty = known.pop("git_commit", None), known.pop("git_dirty", None)
     packages = known.pop("packages", None) or {}
+    threads, together = known.pop("threads", "?"), known.pop("population", 1)
     parts = {
         "code": f"memcap {known.pop('memcap', '?')}"
         + (f", commit {commit[:12]}{' with changes' if dirty else ''}" if commit else ", no git checkout"),
@@ -163,8 +163,9 @@ def _provenance(result: Mapping[str, Any], width: int) -> Iterator[str]:
             [f"python {known.pop('python', '?')}", *(f"{k} {v}" for k, v in packages.items())]
         ),
         "trained on": f"{known.pop('device', '?')}, engine {known.pop('engine', '?')},"
-        f" {known.pop('threads', '?')} threads, {known.pop('population', 1)} runs at once",
-        "time": f"{known.pop('time', '?')}, {number_text(known.pop('wall_time_s', None))} s of their wall time",
+        f" {_plural(threads, 'thread')}, {_plural(together, 'run')} at once",
+        "time": f"{known.pop('time', '?')}, after {number_text(known.pop('wall_time_s', None))} s of wall time"
+        + (" for all of them" if together != 1 else ""),
         "machine": f"{known.pop('hostname', '?')}, {known.pop('platform', '?')}",
         "data": f"fingerprint {known.pop('data_fingerprint', None) or 'not recorded'}",
     }
@@ -210,6 +211,10 @@ def _again(folder: RunFolder, config: Mapping[str, Any]) -> Iterator[str]:
         else:
             if now != folder.run_id:
                 yield f"# the code has changed since: today this line is the run {now}"
+
+
+def _plural(number: Any, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _size(num_bytes: int) -> str:
