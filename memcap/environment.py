@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from memcap.config.override_text import quoted
 from memcap.errors import BadInput
 
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline"}
@@ -20,16 +20,10 @@ def tracking_overrides(arguments: list[str], environment: Mapping[str, str]) -> 
     for key in ("project", "entity"):
         value = environment.get(f"WANDB_{key.upper()}")
         if value and f"tracking.{key}" not in given:
-            added.append(f"tracking.{key}={_quoted(value)}")
+            added.append(f"tracking.{key}={quoted(value)}")
     mode = environment.get("WANDB_MODE")
     if mode and not given & {"tracking.mode", "tracking"}:
         if mode not in MODES:
             raise BadInput(f"WANDB_MODE must be one of {', '.join(MODES)}, got {mode!r}")
         added.append(f"tracking.mode={MODES[mode]}")
     return arguments + added
-
-
-def _quoted(text: str) -> str:
-    """Text in quotes as Hydra's grammar reads them: a backslash is special only before a quote."""
-    before_quote = re.sub(r"\\+(?='|\Z)", lambda found: found[0] * 2, text)
-    return "'" + before_quote.replace("'", "\\'") + "'"

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class BadInput(Exception):
+class BadInput(ValueError):
     """Something the user gave cannot be used: one line (two at most) that says where, got, expected, fix.
 
     Entry points print the message and exit with status 2; nothing was started or written before it.

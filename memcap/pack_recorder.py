@@ -50,6 +50,7 @@ class PackRecorder:
                 self.ledger.fail(cell, error)
         self.pack = [cell for cell, _ in opened]
         self.folders = [folder for _, folder in opened]
+        self.ledger.progress.begin(len(self.pack))
         tracker = self.ledger.open_tracker()
         for cell in self.pack:
             name = " ".join(cell.overrides) or cell.run_id
@@ -86,6 +87,7 @@ class PackRecorder:
                 self.fail(member, error)
                 return
             self.mirrors[member].log(row)
+            self.ledger.progress.show(member, row)
 
     def on_end(self, member: int, result: MemberResult) -> None:
         if not self.ledger.is_open(self.pack[member]):

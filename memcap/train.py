@@ -28,6 +28,14 @@ _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 @hydra.main(config_path=config_path(), config_name="train", version_base="1.3")
 def train(config: DictConfig) -> float | None:
     """Trains one run; returns its bits, for sweepers that optimize them (without bits: minus the loss)."""
+    (outcome,) = train_cells([composed_cell(config)])
+    if outcome.status == "failed" and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise RunFailed(outcome.error)  # so that another launcher knows; one run alone has said it
+    return outcome.value
+
+
+def composed_cell(config: DictConfig) -> Cell:
+    """The cell of what Hydra composed for one run, with the default name of its study."""
     from memcap.config.cell import Cell
     from memcap.config.identity import study_name
 
@@ -38,10 +46,7 @@ def train(config: DictConfig) -> float | None:
     if cell.config.study is None:
         name = study_name(cell.config, hydra_config.runtime.choices.get("experiment"), axes=())
         cell = dataclasses.replace(cell, config=dataclasses.replace(cell.config, study=name))
-    (outcome,) = train_cells([cell])
-    if outcome.status == "failed" and hydra_config.mode == RunMode.MULTIRUN:
-        raise RunFailed(outcome.error)  # so that another launcher knows; one run alone has said it
-    return outcome.value
+    return cell
 
 
 def train_cells(cells: Sequence[Cell], axes: Sequence[str] = ()) -> list[CellOutcome]:

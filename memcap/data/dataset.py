@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.inputs_ND)
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the SHA-256 of inputs and targets, to see that two sets are equal."""
+        content = hashlib.sha256(np.ascontiguousarray(self.inputs_ND).tobytes())
+        content.update(np.ascontiguousarray(self.targets_N).tobytes())
+        return content.hexdigest()[:16]
 
 
 class Dataset(abc.ABC):

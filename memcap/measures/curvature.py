@@ -64,9 +64,8 @@ class Curvature:
         found = {name: columns[key] for name, key in named.items()}
         preconditioner_MP = population.preconditioner()
         if preconditioner_MP is not None:
-            columns = self._largest(
-                population, preconditioned(product, preconditioner_MP), "preconditioned", 1
-            )
+            whole = preconditioned(_with_penalty(population, product), preconditioner_MP)
+            columns = self._largest(population, whole, "preconditioned", 1)
             found["sharpness/preconditioned"] = columns["value_1"]
             found["sharpness/preconditioned_residual"] = columns["residual_1"]
         threshold_M = population.stability_threshold()

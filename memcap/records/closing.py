@@ -63,7 +63,7 @@ def print_closing(
 
 def suggestions(command: str, axes: Sequence[str], progress: Progress) -> list[str]:
     """What one would type next: go on after an interruption, retry, more seeds, a sweep instead of a run."""
-    _, found, arguments = command.partition("memcap.train")
+    _, found, arguments = command.partition("-m memcap.train")
     if not found:
         return []  # a notebook, or the worker process of another launcher
     words = split(arguments)

@@ -1,18 +1,33 @@
-"""What a person sees while a sweep trains: one bar, and lines where there is no terminal."""
+"""What a person sees while a sweep trains: a live view on a terminal or in a notebook, sparse lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+from memcap.records.sparkline import blocks_for
+from memcap.records.training_view import PackView, view_lines
 
 LINE_EVERY_S = 30.0  # without a terminal (a log file, a batch job) one line this often
 
 
+class LiveView(Protocol):
+    """Where three lines stand that change in place."""
+
+    def start(self) -> None: ...
+
+    def refresh(self) -> None:
+        """Something has changed; may be called thousands of times per second."""
+
+    def stop(self) -> None: ...
+
+
 class Progress:
-    """Counts member-steps and endings; a live bar on a terminal, sparse lines elsewhere; all on stderr."""
+    """Counts member-steps and endings, and keeps the rows of the pack that trains for its curve; all on stderr."""
 
     def __init__(self, total_member_steps: int, num_cells: int, *, quiet: bool = False) -> None:
         self.total = total_member_steps
@@ -21,23 +36,35 @@ class Progress:
         self.counts: Counter[str] = Counter()
         self.quiet = quiet
         self.started = self.last_line = time.monotonic()
-        self._bar: Any = None
-        self._task: Any = None
+        self.pack = PackView(0)
+        self._view: LiveView | None = None
 
     def __enter__(self) -> Progress:
-        if not self.quiet and self.total and sys.stderr.isatty():
-            self._bar, self._task = _live_bar(self.total)
-            self._bar.start()
-            self._refresh()
+        if not self.quiet and self.total:
+            from memcap.records.live_view import live_view
+
+            self._view = live_view(self)
+            if self._view is not None:
+                self._view.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._refresh()
-            self._bar.stop()
-            self._bar = None
+        if self._view is not None:
+            self.pack = PackView(0)  # what stays on the screen is the line that counts
+            self._view.stop()
+            self._view = None
+
+    def begin(self, num_members: int) -> None:
+        """A pack of so many runs starts to train."""
+        self.pack = PackView(num_members)
+        self._refresh()
+
+    def show(self, member: int, row: Mapping[str, Any]) -> None:
+        """A measurement of one of its runs."""
+        self.pack.add(member, row)
+        self._refresh()
 
     def advance(self, member_steps: int, skipped: int = 0) -> None:
         """So many member-steps were trained, and so many will not be, since members ended early."""
@@ -59,10 +86,23 @@ class Progress:
         order = ("finished", "skipped", "diverged", "failed", "interrupted")
         return ", ".join(f"{self.counts[name]} {name}" for name in order if self.counts[name]) or "0 finished"
 
+    def lines(self, width: int, encoding: str | None = None) -> list[str]:
+        """What a live view shows, at most three lines that fit ``width``."""
+        left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done else None
+        return view_lines(
+            self.pack,
+            share=self.done / max(self.total, 1),
+            elapsed_s=time.monotonic() - self.started,
+            left_s=left_s,
+            rate=f"{si(self.rate_per_s())} member-steps/s",
+            counts=f"{self.summary()} of {self.num_cells}",
+            width=width,
+            blocks=blocks_for(encoding),
+        )
+
     def _refresh(self) -> None:
-        if self._bar is not None:
-            text = f"{si(self.rate_per_s())} member-steps/s  {self.summary()} of {self.num_cells}"
-            self._bar.update(self._task, completed=self.done, total=max(self.total, 1), counts=text)
+        if self._view is not None:
+            self._view.refresh()
         elif not self.quiet and time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
             left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9)
@@ -80,27 +120,3 @@ def si(value: float) -> str:
         if value >= factor:
             return f"{value / factor:.3g}{prefix}"
     return f"{value:.3g}"
-
-
-def _live_bar(total: int) -> tuple[Any, Any]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as RichProgress
-
-    bar = RichProgress(
-        TextColumn("memcap"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[counts]}"),
-        console=Console(stderr=True),
-    )
-    return bar, bar.add_task("train", total=total, counts="")

@@ -67,6 +67,14 @@ class RunFolder:
         failure = atomic.read_json(self.path / "failure.json")
         return failure if isinstance(failure, dict) else None
 
+    def read_config(self) -> dict[str, Any]:
+        """The configuration of the latest attempt; empty where it was not written."""
+        try:
+            config = yaml.load((self._truth() / "config.yaml").read_bytes(), Loader=_LOADER)
+        except (OSError, yaml.YAMLError):
+            return {}
+        return config if isinstance(config, dict) else {}
+
     def read_history(self) -> list[dict[str, Any]]:
         """The rows of all measurements; a last line torn by a kill is left out.
 
@@ -268,6 +276,9 @@ def failure_record(
         "config": dict(config),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml: 10 times faster

@@ -96,7 +96,9 @@ def print_columns(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)
+    width = None if sys.stdout.isatty() else NO_TERMINAL_WIDTH
+    # In a notebook rich would make outputs of their own of the tables, apart from the lines around them.
+    console = Console(file=sys.stdout, width=width, force_jupyter=False)
     names, columns = fit(title, list(names), list(columns), console.width)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     table.add_column(title, overflow="fold", min_width=_word_width(title, names))

@@ -1,5 +1,6 @@
-"""Reading records back: studies as tables. Nothing here imports the training."""
+"""Reading records back: runs as objects, studies as tables. Nothing here imports the training."""
 
 from memcap.study.load import load_study
+from memcap.study.run import Run, load_run
 
-__all__ = ["load_study"]
+__all__ = ["Run", "load_run", "load_study"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +22,30 @@ def load_study(name: str, outputs: str | Path = "outputs") -> pd.DataFrame:
     bits; ``train/loss_nats``); ``attrs["axes"]`` lists the swept keys. A run without a result is no row. Raises
     BadInput for a study that is not there or has no result.
     """
+    folder = StudyFolder.existing(Path(outputs), name)
+    study = folder.read()
+    table = runs_table(((cell["run_id"], cell["overrides"]) for cell in study["cells"]), name, outputs)
+    if table.empty:
+        raise BadInput(f"study={name} has no finished run yet, in {folder.path}")
+    table.attrs["axes"] = study["axes"]
+    return table
+
+
+def runs_table(
+    cells: Iterable[tuple[str, Iterable[str]]], study: str, outputs: str | Path = "outputs"
+) -> pd.DataFrame:
+    """The table of these runs of a study, ``(run_id, overrides)``; a run without a result is no row."""
     import pandas as pd
 
-    folder = StudyFolder.existing(Path(outputs), name)
     rows = []
-    study = folder.read()
-    for cell in study["cells"]:
-        result = RunFolder(folder.outputs, cell["run_id"]).read_result()
+    for run_id, overrides in cells:
+        result = RunFolder(Path(outputs), run_id).read_result()
         if result is not None:
             record = {key: result[key] for key in ("run_id", "status", "stop_reason", "steps")}
-            columns = {**_dotted(result["config"]), "study": name, "overrides": tuple(cell["overrides"])}
+            columns = {**_dotted(result["config"]), "study": study, "overrides": tuple(overrides)}
             rows.append({**record, **columns, **result["summary"]})
-    if not rows:
-        raise BadInput(f"study={name} has no finished run yet, in {folder.path}")
     table = pd.DataFrame(rows)
-    table.attrs["axes"] = study["axes"]
+    table.attrs["study"] = study
     return table
 
 

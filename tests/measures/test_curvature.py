@@ -1,213 +1,133 @@
-"""Curvature of the repository's own populations: closed forms, dense float64 Hessians, and curvlinops."""
+"""Sharpness along a training against dense matrices, raw and preconditioned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import numpy as np
 import pytest
 import scipy.linalg
-import scipy.sparse.linalg
 import torch
-from matrix_cases import rademacher, randn
-from population_cases import (
-    flat,
-    leaves,
-    plain_loss,
-    small_config,
-    small_population,
-    training_tensors,
-)
-from torch import Tensor, nn
+from population_cases import small_config, small_population
 
 from memcap.engines import BatchedEngine
-from memcap.measures.sharpness import (
-    dense_hessian,
-    hessian_vector_products,
-    preconditioned,
-    top_eigenvalue,
-    top_eigenvalues,
-)
-from memcap.measures.spectrum import dense_spectrum, spectral_moment, stochastic_lanczos_quadrature
-from memcap.measures.trace import hutchinson_trace
-from memcap.optimizers import KnowsStability
+from memcap.errors import BadInput
+from memcap.measures.curvature import loss_curvature
+from memcap.measures.observation import Observer
+from memcap.measures.sharpness import dense_matrix
+from memcap.measures.spectrum import spectral_moment, stochastic_lanczos_quadrature
 from memcap.population import Population
 
-# Members differ in N, so that some are padded.
-MEMBERS = [
-    [f"seed={seed}", f"data.num_samples={num_samples}"] for seed, num_samples in enumerate((14, 9, 11))
-]
+TRAINED = ("activation=tanh", "model.width=3", "optimizer.learning_rate=0.03")
+RAGGED = (("seed=3", "data.num_samples=5"), ("seed=1", "data.num_samples=14"))
 
 
-def trained(*common: str, steps: int = 15) -> Population:
-    population = small_population(common, MEMBERS)
-    BatchedEngine().advance(population, steps)
+def trained(*overrides: str) -> Population:
+    population = small_population((*TRAINED, *overrides), RAGGED)
+    BatchedEngine().advance(population, 15)
     return population
 
 
-def training_loss(population: Population) -> Callable[[Tensor], Tensor]:
-    return lambda parameters_MP: population.losses(parameters_MP, population.training_set)
-
-
-def plain_hessian(population: Population, member: int) -> Tensor:
-    """The Hessian [P, P] of one member's loss as torch.autograd.functional has it, without a member axis."""
-    weights = leaves(population, member)
-    inputs_ND, targets = training_tensors(population, member)
-    inputs_ND = inputs_ND.double()
-
-    def loss(parameters_P: Tensor) -> Tensor:
-        parts = parameters_P.split([weight.numel() for weight in weights.values()])
-        named = {name: part.view_as(weights[name]) for name, part in zip(weights, parts, strict=True)}
-        return plain_loss(population.configs[member], named, inputs_ND, targets)
-
-    hessian_PP = torch.autograd.functional.hessian(loss, flat(weights))
-    assert isinstance(hessian_PP, Tensor)
-    return hessian_PP
-
-
-def test_least_squares_hessian_is_the_gram_matrix_for_each_output() -> None:
-    population = trained("model=linear", "objective=squared_error")
-    hessian_MPP = dense_hessian(training_loss(population), population.parameters_MP)
-    eigenvalues_MP = dense_spectrum(training_loss(population), population.parameters_MP)
-    for member in range(3):
-        inputs_ND, _ = training_tensors(population, member)
-        gram_DD = inputs_ND.double().T @ inputs_ND.double()
-        num_samples, num_outputs = len(inputs_ND), 3
-        # The weight is [D, V], so the outputs are the fast axis.
-        expected_PP = 2 / (num_samples * num_outputs) * torch.kron(gram_DD, torch.eye(3, dtype=torch.float64))
-        torch.testing.assert_close(hessian_MPP[member], expected_PP, rtol=1e-10, atol=1e-13)
-        gram_eigenvalues_D = 2 / (num_samples * num_outputs) * torch.linalg.eigvalsh(gram_DD)
-        expected_P = gram_eigenvalues_D.repeat_interleave(3)
-        torch.testing.assert_close(eigenvalues_MP[member], expected_P, rtol=1e-10, atol=1e-13)
-
-
-def test_least_squares_eigenvalues_come_in_threes_and_three_starts_see_them() -> None:
-    population = trained("model=linear", "objective=squared_error")
-    product = hessian_vector_products(training_loss(population), population.parameters_MP)
-    starts = randn(3, *population.parameters_MP.shape, seed=0)
-    pairs = top_eigenvalues(product, starts[0], count=7, more_starts=list(starts[1:]), tolerance=1e-9)
-    expected_MP = dense_spectrum(training_loss(population), population.parameters_MP)
-    torch.testing.assert_close(pairs.values_ME, expected_MP.flip(1)[:, :7], rtol=1e-9, atol=1e-12)
-
-
-def test_softmax_regression_hessian_is_its_closed_form() -> None:
-    # H = 1/N Σ_n x xᵀ ⊗ (diag p − p pᵀ)
-    population = trained("model=linear")
-    hessian_MPP = dense_hessian(training_loss(population), population.parameters_MP)
-    for member in range(3):
-        inputs_ND = training_tensors(population, member)[0].double()
-        probability_NV = (inputs_ND @ population.parameters_MP[member].view(4, 3)).softmax(dim=1)
-        covariance_NVV = (
-            torch.diag_embed(probability_NV) - probability_NV[:, :, None] * probability_NV[:, None]
-        )
-        expected = torch.einsum("ni,nj,nab->iajb", inputs_ND, inputs_ND, covariance_NVV) / len(inputs_ND)
-        torch.testing.assert_close(hessian_MPP[member], expected.reshape(12, 12), rtol=1e-9, atol=1e-12)
-    # Adding one vector to all columns changes no probability: D eigenvalues are 0, and none is negative.
-    eigenvalues_MP = dense_spectrum(training_loss(population), population.parameters_MP)
-    assert eigenvalues_MP[:, :4].abs().max() < 1e-14
-    assert (eigenvalues_MP[:, 4:] > 1e-8).all()
+def hessians(population: Population) -> np.ndarray:
+    return dense_matrix(loss_curvature(population), population.parameters_MP).numpy()
 
 
 @pytest.mark.parametrize(
-    "common",
+    "overrides",
     [
-        ("activation=tanh",),
-        ("activation=gelu", "model.depth=2", "model.bias=true", "model.residual=true"),
-        ("activation=silu", "objective=squared_error"),
+        (),
+        ("optimizer.weight_decay=0.1",),
+        ("optimizer=adamw", "optimizer.weight_decay=0.1"),
+        ("data.batch_size=4",),
+        ("schedule=cosine",),
     ],
-    ids=" ".join,
+    ids=["adam", "L2", "adamw", "mini-batch", "schedule"],
 )
-def test_everything_agrees_with_the_dense_hessian_of_a_plain_network(common: tuple[str, ...]) -> None:
-    population = trained(*common)
-    loss, parameters_MP = training_loss(population), population.parameters_MP
-    expected_MPP = torch.stack([plain_hessian(population, member) for member in range(3)])
-    expected_MP = torch.linalg.eigvalsh(expected_MPP)
-    scale = float(expected_MP.abs().max())
-    torch.testing.assert_close(
-        dense_spectrum(loss, parameters_MP), expected_MP, rtol=1e-9, atol=1e-13 * scale
-    )
-    product = hessian_vector_products(loss, parameters_MP)
-    pairs = top_eigenvalues(product, randn(*parameters_MP.shape, seed=1), count=4, tolerance=1e-9)
-    torch.testing.assert_close(pairs.values_ME, expected_MP.flip(1)[:, :4], rtol=1e-9, atol=1e-12 * scale)
-    probes_KMP = rademacher(8, *parameters_MP.shape, seed=2)
-    trace = hutchinson_trace(product, probes_KMP)
-    forms_KM = torch.einsum("kmi,mij,kmj->km", probes_KMP, expected_MPP, probes_KMP)
-    torch.testing.assert_close(trace.value_M, forms_KM.mean(dim=0), rtol=1e-9, atol=1e-12)
-    mean = spectral_moment(stochastic_lanczos_quadrature(product, probes_KMP, steps=6), 1)
-    torch.testing.assert_close(mean.value_M, trace.value_M / parameters_MP.shape[1], rtol=1e-9, atol=1e-13)
-    assert ((trace.value_M - expected_MP.sum(dim=1)).abs() < 5 * trace.standard_error_M).all()
-
-
-@pytest.mark.parametrize("kind", ["adam", "adamw"])
-def test_preconditioned_sharpness_of_a_trained_population_is_that_of_the_generalized_problem(
-    kind: str,
+@pytest.mark.parametrize("method", ["lanczos", "dense"])
+def test_preconditioned_sharpness_is_the_generalized_eigenvalue(
+    overrides: tuple[str, ...], method: str
 ) -> None:
-    population = trained("activation=tanh", f"optimizer={kind}")
-    optimizer = population.optimizer
-    assert isinstance(optimizer, KnowsStability)
-    diagonal_MP = optimizer.preconditioner(population.state, population.step, population.values)
-    assert diagonal_MP is not None
-    product = hessian_vector_products(training_loss(population), population.parameters_MP)
-    pair = top_eigenvalue(
-        preconditioned(product, diagonal_MP), randn(*diagonal_MP.shape, seed=0), tolerance=1e-9
+    population = trained(*overrides, f"measure.hessian={method}", "measure.lanczos_tolerance=1e-9")
+    rows = Observer(population).observe(population)
+    for member, row in enumerate(rows):
+        config = population.configs[member].optimizer
+        step, squares_P = population.step, population.state["exp_avg_sq"][member].numpy()
+        diagonal_P = (1 - 0.9**step) * (np.sqrt(squares_P / (1 - 0.999**step)) + config.epsilon)
+        penalty = config.weight_decay if config.kind == "adam" else 0.0
+        matrix = hessians(population)[member] + penalty * np.eye(len(diagonal_P))
+        top = scipy.linalg.eigh((matrix + matrix.T) / 2, np.diag(diagonal_P), eigvals_only=True)[-1]
+        assert row["sharpness/preconditioned"] == pytest.approx(top, rel=1e-7)
+        # A residual of the symmetric form, in the units of its eigenvalue.
+        assert row["sharpness/preconditioned_residual"] <= 1e-7 * top
+
+
+def test_thresholds() -> None:
+    row = Observer(adam := trained()).observe(adam)[0]
+    assert row["sharpness/threshold"] == pytest.approx(38 / 0.03, rel=1e-12)
+    row = Observer(sgd := trained("optimizer=sgd", "optimizer.momentum=0")).observe(sgd)[0]
+    assert row["sharpness/threshold"] == pytest.approx(2 / 0.03, rel=1e-12)
+    assert not [name for name in row if "precondition" in name]
+
+
+def test_before_the_first_step_nothing_is_preconditioned() -> None:
+    population = small_population(TRAINED, RAGGED)
+    row = Observer(population).observe(population)[0]
+    assert not [name for name in row if "precondition" in name]
+    assert row["sharpness/threshold"] == pytest.approx(38 / 0.03, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["lanczos", "dense"])
+def test_several_eigenvalues_come_in_order(method: str) -> None:
+    population = trained(
+        f"measure.hessian={method}", "measure.num_eigenvalues=3", "measure.lanczos_tolerance=1e-9"
     )
-    for member in range(3):
-        dense_PP, diagonal_PP = plain_hessian(population, member), torch.diag(diagonal_MP[member])
-        expected = scipy.linalg.eigh(dense_PP.numpy(), diagonal_PP.numpy(), eigvals_only=True)[-1]
-        assert pair.value_M[member].item() == pytest.approx(expected, rel=1e-9)
+    for matrix, row in zip(hessians(population), Observer(population).observe(population), strict=True):
+        expected = np.linalg.eigvalsh((matrix + matrix.T) / 2)[:-4:-1]
+        names = ("top_eigenvalue", "eigenvalue_2", "eigenvalue_3")
+        assert [row[f"sharpness/{name}"] for name in names] == pytest.approx(list(expected), rel=1e-6)
 
 
-def as_module(population: Population, member: int) -> nn.Sequential:
-    """The population's MLP of one hidden layer as torch.nn has it."""
-    weights = leaves(population, member)
-    module = nn.Sequential()
-    for name in ("hidden1", "output", "head"):
-        weight = weights[f"{name}.weight"]
-        layer = nn.Linear(*weight.shape, dtype=torch.float64)
-        layer.weight.data, layer.bias.data = weight.data.T.clone(), weights[f"{name}.bias"].data.clone()
-        module.append(layer)
-        if name == "hidden1":
-            module.append(nn.Tanh())
-    return module
+def test_a_linear_model_under_squared_error_has_every_eigenvalue_several_times() -> None:
+    population = small_population(
+        ("model=linear", "objective=squared_error", "measure.num_eigenvalues=3"), RAGGED
+    )
+    for member, row in enumerate(Observer(population).observe(population)):
+        samples = population.datasets[member].training()
+        inputs, classes = samples.inputs_ND, population.configs[member].data.num_outputs
+        top = np.linalg.eigvalsh(2 * inputs.T @ inputs / (len(inputs) * classes))[-1]
+        for name in ("top_eigenvalue", "eigenvalue_2", "eigenvalue_3"):
+            assert row[f"sharpness/{name}"] == pytest.approx(top, rel=1e-5)
 
 
-# linear_operator, which curvlinops imports, and torch's own forward mode call torch.jit.script, which warns.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("objective", ["cross_entropy", "squared_error"])
-def test_top_eigenvalue_and_trace_are_those_of_curvlinops(objective: str) -> None:
-    from curvlinops import HessianLinearOperator
-
-    population = trained("activation=tanh", "model.bias=true", f"objective={objective}")
-    product = hessian_vector_products(training_loss(population), population.parameters_MP)
-    pairs = top_eigenvalues(product, randn(*population.parameters_MP.shape, seed=0), count=3, tolerance=1e-9)
-    eigenvalues_MP = dense_spectrum(training_loss(population), population.parameters_MP)
-    for member in range(3):
-        module = as_module(population, member)
-        inputs_ND, targets = training_tensors(population, member)
-        loss: nn.Module = nn.CrossEntropyLoss()
-        if objective == "squared_error":
-            loss, targets = nn.MSELoss(), nn.functional.one_hot(targets, 3).double()
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        hessian = HessianLinearOperator(module, loss, parameters, [(inputs_ND.double(), targets)])
-        top_E = scipy.sparse.linalg.eigsh(hessian.to_scipy(), k=3, which="LA", return_eigenvectors=False)
-        torch.testing.assert_close(
-            pairs.values_ME[member], torch.from_numpy(top_E).sort(descending=True).values, rtol=1e-8, atol=0
-        )
-        identity_PP = torch.eye(hessian.shape[1], dtype=torch.float64)
-        trace = float((hessian @ identity_PP).trace())
-        assert eigenvalues_MP[member].sum().item() == pytest.approx(trace, rel=1e-9)
+def test_the_trace_is_within_its_error() -> None:
+    population = trained("measure.trace=true", "measure.trace_probes=64")
+    for matrix, row in zip(hessians(population), Observer(population).observe(population), strict=True):
+        assert 0 < row["sharpness/trace_standard_error"] < 0.3 * abs(np.trace(matrix))
+        assert abs(row["sharpness/trace"] - np.trace(matrix)) < 4 * row["sharpness/trace_standard_error"]
 
 
-def test_float32_population_has_the_values_of_float64() -> None:
-    configs = [small_config("activation=tanh", f"hardware.dtype={dtype}") for dtype in ("float32", "float64")]
-    found = []
-    for population in (Population([config]) for config in configs):
-        product = hessian_vector_products(training_loss(population), population.parameters_MP)
-        probes_KMP = rademacher(4, *population.parameters_MP.shape, seed=1).to(population.dtype)
-        top = top_eigenvalues(product, probes_KMP[0], count=3).values_ME
-        mean = spectral_moment(stochastic_lanczos_quadrature(product, probes_KMP, steps=8), 1)
-        trace = hutchinson_trace(product, probes_KMP)
-        spectrum_MP = dense_spectrum(training_loss(population), population.parameters_MP)
-        found.append((top, mean.value_M, trace.value_M, spectrum_MP[:, -3:]))
-    for single, double in zip(*found, strict=True):
-        assert single.dtype == torch.float64
-        torch.testing.assert_close(single, double, rtol=1e-4, atol=1e-6)
+def test_the_kept_spectrum_has_the_moments_of_the_matrix() -> None:
+    population = trained("measure.spectrum=true", "measure.spectrum_probes=64", "measure.spectrum_steps=20")
+    _, arrays = Observer(population).end(population)
+    for matrix, own in zip(hessians(population), arrays, strict=True):
+        nodes, weights = own["spectrum"]["nodes"], own["spectrum"]["weights"]
+        assert weights.sum() == pytest.approx(1, rel=1e-12)
+        probes = torch.randn(64, 2, len(matrix), dtype=torch.float64, generator=torch.manual_seed(0))
+        error = spectral_moment(stochastic_lanczos_quadrature(loss_curvature(population), probes, steps=3), 1)
+        allowed = 5 * float(error.standard_error_M.max())
+        assert abs((weights * nodes).sum() - np.trace(matrix) / len(matrix)) < allowed
+        assert nodes.max() == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ("measure.hessian=dense", "model.width=200", "data.input_dim=20"),
+            "measure.hessian=dense needs at most",
+        ),
+        (("measure.num_eigenvalues=50",), "measure.num_eigenvalues must be ≤ measure.lanczos_iterations"),
+        (("measure.hessian=exact",), "measure.hessian must be one of lanczos, dense"),
+    ],
+)
+def test_bad_input(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        small_config(*overrides)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -50,17 +54,12 @@ def test_without_a_terminal_a_line_now_and_then(
     assert "0 finished of 4" in printed.err
 
 
-def test_on_a_terminal_a_bar_with_rate_eta_and_counts() -> None:
-    code = (
-        "import time\n"
-        "from memcap.records.progress import Progress\n"
-        "with Progress(100, 3) as progress:\n"
-        "    for _ in range(5):\n"
-        "        progress.advance(10); time.sleep(0.1)\n"
-        "    progress.count('diverged')\n"
-    )
+def on_a_terminal(code: str, columns: int = 120) -> str:
+    """All that a program writes to a terminal of this width."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    environment |= {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
     process = subprocess.Popen([sys.executable, "-c", code], stderr=theirs, stdout=theirs, env=environment)
     os.close(theirs)
     seen = b""
@@ -73,9 +72,43 @@ def test_on_a_terminal_a_bar_with_rate_eta_and_counts() -> None:
             break
         seen += block
     os.close(ours)
-    assert process.wait() == 0
-    text = seen.decode()
+    assert process.wait() == 0, seen.decode()
+    return seen.decode()
+
+
+TRAINING = """
+import sys, time
+from memcap.records.progress import Progress
+with Progress(100, 3) as progress:
+    progress.begin(2)
+    for step in range(5):
+        for member in range(2):
+            progress.show(member, {"train/step": step, "memory/bits": 10.0 * step + member, "train/loss_nats": 2.0})
+        progress.advance(10); time.sleep(0.2)
+        print("a warning", file=sys.stderr) if step == 2 else None
+    progress.count('diverged')
+"""
+
+
+def test_on_a_terminal_a_bar_with_rate_eta_and_counts_and_a_curve() -> None:
+    text = on_a_terminal(TRAINING)
     assert "50%" in text
     assert "member-steps/s" in text
     assert "0:00:0" in text
     assert "1 diverged of 3" in text
+    assert "median 40.5, best 41.0  loss 2  step 4, 2 runs at once" in text
+    assert "bits ▁▃▅▇█ " in text
+    assert text.count("a warning") == 1
+
+
+@pytest.mark.parametrize("columns", [30, 60])
+def test_a_narrow_terminal_gets_lines_that_fit(columns: int) -> None:
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(TRAINING, columns))
+    assert "1 diverged of 3" in text
+    assert "best 41.0" in text
+    assert max(len(line.strip("\r")) for line in re.split(r"[\r\n]+", text)) <= columns
+
+
+def test_in_a_log_file_there_is_no_view() -> None:
+    done = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "a warning\n")
