@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["BadInput", "Run", "RunFailed", "__version__", "load_run", "load_study", "run", "sweep"]
 
+if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
 
-def __getattr__(name: str) -> Any:
-    """What ``memcap.api`` has, imported when it is asked for first: ``import memcap`` costs nothing."""
-    if name not in __all__:
-        raise AttributeError(f"module 'memcap' has no attribute {name!r}")
-    import importlib
+    def __getattr__(name: str) -> Any:
+        """What ``memcap.api`` has, imported when it is asked for first: ``import memcap`` costs nothing."""
+        if name not in __all__:
+            raise AttributeError(f"module 'memcap' has no attribute {name!r}")
+        import importlib
 
-    value = getattr(importlib.import_module("memcap.api"), name)
-    globals()[name] = value
-    return value
+        value = getattr(importlib.import_module("memcap.api"), name)
+        globals()[name] = value
+        return value
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

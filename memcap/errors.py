@@ -12,6 +12,10 @@ class BadInput(ValueError):
     Entry points print the message and exit with status 2; nothing was started or written before it.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the frames are memcap's, the mistake is not."""
+        return [f"memcap: {self}"]
+
 
 class Interrupted(BaseException):
     """The run was asked to stop (SIGTERM); a BaseException, so that no handler of failures swallows it."""

@@ -24,8 +24,8 @@ from hydra.version import VersionBase
 import memcap
 from memcap.api import as_overrides
 
-SMALL = "budget.steps=4 budget.check_every=2 measure.points=2 measure.sharpness=false tracking=disabled"
-SMALL += " data.num_samples=12"
+SMALL = "budget.steps=4 budget.check_every=2 measure.points=2 tracking=disabled"
+SMALL += " data.num_samples=12 measure.sharpness=false measure.evaluation=false measure.gradients=false"
 RUNS = [
     "",
     "model.width=4 seed=3",
@@ -85,12 +85,6 @@ def test_ids_and_studies_are_those_of_the_command_line(
         table = memcap.sweep(f"{text} {SMALL}")
         assert f"{len(table)} skipped" in capsys.readouterr().out
     assert recorded(here / "outputs") == by_command_line
-    # and into an empty folder, the same things come into being
-    for text in RUNS:
-        memcap.run(f"{text} {SMALL} paths.outputs=others")
-    for text in SWEEPS:
-        memcap.sweep(f"{text} {SMALL} paths.outputs=others")
-    assert recorded(here / "others") == by_command_line
 
 
 def test_a_run_in_hand(here: Path) -> None:
@@ -346,3 +340,14 @@ def test_an_interrupt_leaves_what_is_finished(here: Path) -> None:
 def test_it_works_outside_of_the_main_thread(here: Path) -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         assert threads.submit(memcap.run, SMALL).result().status == "finished"
+
+
+def test_a_notebook_shows_bad_input_as_one_line(here: Path) -> None:
+    pytest.importorskip("IPython", reason="pip install ipykernel")
+    shell = "from IPython.core.interactiveshell import InteractiveShell as Shell"
+    code = f"{shell}; Shell().run_cell('import memcap; memcap.run([3])')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=here, check=True)
+    assert (
+        done.stdout.strip()
+        == "memcap: overrides must be text like model.width=8, got 3; a mapping takes values"
+    )
