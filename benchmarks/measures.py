@@ -21,21 +21,13 @@ from memcap.config.measure_schema import MeasureConfig
 from memcap.config.run_config import RunConfig
 from memcap.engines import BatchedEngine
 from memcap.engines.threads import set_threads
+from memcap.hydra_session import HydraSession
 from memcap.measures.observation import Observer
 from memcap.measures.points import measurement_steps
 from memcap.population import Population
 
 BASE = "loss, bits, accuracy"
 OPTIONAL = ("trace", "spectrum")
-
-
-def configurations(overrides: list[str]) -> RunConfig:
-    """A run as the command line composes it."""
-    from hydra import compose, initialize_config_module
-    from omegaconf import OmegaConf
-
-    with initialize_config_module("memcap.conf", version_base="1.3"):
-        return RunConfig.from_dict(OmegaConf.to_container(compose("train", overrides), resolve=True))  # type: ignore
 
 
 def only(measure: MeasureConfig, name: str) -> MeasureConfig:
@@ -93,20 +85,13 @@ def main() -> None:
     arguments = parser.parse_args()
     print(machine())
     widths, samples = arguments.widths.split(","), arguments.samples.split(",")
-    results = {}
+    results, session = {}, HydraSession()
     for width in widths:
-        configs = [
-            configurations(
-                [
-                    f"model.width={width}",
-                    f"data.num_samples={n}",
-                    f"seed={seed}",
-                    f"budget.steps={arguments.steps}",
-                ]
-            )
-            for n in samples
-            for seed in range(arguments.seeds)
+        common = [f"model.width={width}", f"budget.steps={arguments.steps}"]
+        cells = [
+            [*common, f"data.num_samples={n}", f"seed={s}"] for n in samples for s in range(arguments.seeds)
         ]
+        configs = [session.cell(overrides).config for overrides in cells]
         training_s, spent_s = watch(configs)
         results[width] = training_s, spent_s, len(configs)
         print(

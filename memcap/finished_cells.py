@@ -15,8 +15,7 @@ from memcap.config.schema import HardwareConfig
 from memcap.errors import BadInput
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
-
-KEYS = ("study", "run", "force", "measure", "hardware", "tracking", "paths")
+from memcap.study.recorded_config import recorded_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ def finished_cells(values: Mapping[str, Any]) -> FinishedCells:
             continue
         results[run_id] = result
         if values["force"] or _lacking(measure, result):
-            to_measure.append(Cell(_config(result, values, measure, hardware), run_id, overrides))
+            to_measure.append(Cell(_config(result, measure, hardware), run_id, overrides))
     if not results:
         what = f"study={values['study']}" if values["study"] else f"run={values['run']}"
         raise BadInput(f"{what} has no finished run yet, below {outputs}")
@@ -70,18 +69,7 @@ def _lacking(measure: MeasureConfig, result: Mapping[str, Any]) -> list[str]:
     return along + measure.lacking_at_the_end(recorded)
 
 
-def _config(
-    result: Mapping[str, Any], values: Mapping[str, Any], measure: MeasureConfig, hardware: HardwareConfig
-) -> RunConfig:
-    recorded = result["config"]
-    # What is ignored in identity may have gained keys since: it is taken from today's configuration.
-    config = RunConfig.from_dict(
-        {
-            **recorded,
-            "measure": values["measure"],
-            "tracking": values["tracking"],
-            "hardware": values["hardware"],
-        }
-    )
-    kept = {name: recorded["hardware"][name] for name in ("dtype", "engine")}
+def _config(result: Mapping[str, Any], measure: MeasureConfig, hardware: HardwareConfig) -> RunConfig:
+    config = recorded_config(result["config"])
+    kept: dict[str, Any] = {"dtype": config.hardware.dtype, "engine": config.hardware.engine}
     return dataclasses.replace(config, measure=measure, hardware=dataclasses.replace(hardware, **kept))
