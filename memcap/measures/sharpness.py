@@ -156,7 +156,11 @@ def hessian_vector_products(loss_of_parameters: Callable[[Tensor], Tensor], para
         gradient_MP = _derivative(loss_M.sum(), parameters_MP, create_graph=True)
 
     def product(vector_MP: Tensor) -> Tensor:
-        return _derivative(gradient_MP, parameters_MP, weights=vector_MP)
+        # The product with the vector as part of the graph, bit for bit what handing it over as grad_outputs gives:
+        # there, torch imports sympy at its first call, which takes more than a second.
+        with torch.enable_grad():
+            projection = (gradient_MP * vector_MP).sum()
+        return _derivative(projection, parameters_MP)
 
     return product
 
@@ -235,13 +239,11 @@ def _largest(found: Sequence[Eigenpairs], count: int) -> Eigenpairs:
     )
 
 
-def _derivative(
-    of: Tensor, parameters_MP: Tensor, *, weights: Tensor | None = None, create_graph: bool = False
-) -> Tensor:
-    """Gradient of `of` (weighted, if it is no scalar), zero where it does not depend on the parameters."""
+def _derivative(of: Tensor, parameters_MP: Tensor, *, create_graph: bool = False) -> Tensor:
+    """Gradient of a scalar, zero where it does not depend on the parameters."""
     if not of.requires_grad:
         return torch.zeros_like(parameters_MP)
     (gradient_MP,) = torch.autograd.grad(
-        of, parameters_MP, weights, retain_graph=True, create_graph=create_graph, materialize_grads=True
+        of, parameters_MP, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )
     return gradient_MP
