@@ -51,6 +51,12 @@ class Ledger:
         """The W&B run that an agent expects of this sweep, which it can as long as that is a single run."""
         return agent_run_id(os.environ) if len(self.by_id) == 1 else None
 
+    @property
+    def wandb_folder(self) -> Path:
+        """What holds the folder ``wandb/`` of this study."""
+        folder = self.config.tracking.folder
+        return Path(folder) / self.study.name if folder else self.study.path
+
     def check_num_wandb_runs(self) -> None:
         """Raises BadInput where a study would make more W&B runs than ``tracking.max_runs``."""
         tracking, number = self.config.tracking, len(self.by_id)
@@ -63,8 +69,7 @@ class Ledger:
     def open_tracker(self) -> WandbTracker | StudyTracker:
         """The tracker of this sweep's W&B runs, made once there is something to train."""
         if self.tracker is None:
-            tracking, name = self.config.tracking, self.study.name
-            folder = Path(tracking.folder) / name if tracking.folder else self.study.path
+            tracking, name, folder = self.config.tracking, self.study.name, self.wandb_folder
             if tracking.per == "study" and tracking.mode != "disabled" and self.agent_run_id is None:
                 cells = [outcome.cell for outcome in self.outcomes]
                 self.tracker = StudyTracker(tracking, name, folder, self.study.path, cells)

@@ -243,6 +243,8 @@ class StudyRun:
                 wall_time_s=wall_time_s,
                 command=self.command,
                 axes=self.axes,
+                wandb_url=ledger.tracker.url if ledger.tracker else None,
+                wandb_folder=ledger.wandb_folder,
             )
             sys.stdout.flush()
         except (OSError, SystemExit):  # rich makes a SystemExit of a broken pipe

@@ -5,6 +5,7 @@ Nothing here is imported by a tracker that is disabled, and ``wandb`` only insid
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -136,6 +137,7 @@ def end_service(timeout_s: float = GRACE_S) -> bool:
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive() and process is not None:
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it says each time that the service is gone
         with suppress(OSError):
             process.kill()
         thread.join(1.0)

@@ -17,6 +17,8 @@ Charts = Callable[[], Mapping[str, Any]]
 class Tracker(Protocol):
     """What a mirror needs of the tracker that made it."""
 
+    stopping: bool
+
     @property
     def mode(self) -> str: ...
     def open_client(self, run: WandbRun) -> Any: ...
@@ -98,6 +100,8 @@ class WandbRun:
         """Bring a run that has ended to its end in W&B, from whatever point its mirror has reached."""
         if self.opening is not None:
             self.opening.result()  # submitted before this, so it is running or done
+        if self._client is None and self._tracker.stopping:
+            return
         if self._client is None and not self.refused:
             self.open()
         if self._client is not None and self.ended is not None:

@@ -75,15 +75,21 @@ class WandbSession:
     def record(self, wandb_id: str) -> dict[str, Any]:
         """Where the run of this id is: id, mode, project, entity, and its url or the folder of its files."""
         record = {"id": wandb_id, "mode": self.mode, "project": self.project, "entity": self._entity}
-        if self.mode == "online" and self._entity:
-            path = f"{quote(self._entity)}/{quote(self.project)}/runs/{quote(wandb_id)}"
-            return {**record, "url": f"{self._app_url}/{path}"}
+        if self.mode == "online" and self.url:
+            return {**record, "url": f"{self.url}/runs/{quote(wandb_id)}"}
         return {**record, "folder": str(self.folder / "wandb")}
 
     @property
     def project(self) -> str:
         """The W&B project."""
         return str(self._shared["project"])
+
+    @property
+    def url(self) -> str | None:
+        """The project's page; None where no server has answered."""
+        if not (self._app_url and self._entity):
+            return None
+        return f"{self._app_url}/{quote(self._entity)}/{quote(self.project)}"
 
     @property
     def place(self) -> str:
@@ -116,4 +122,4 @@ class WandbSession:
             )
         self.mode, self.trouble = ("offline" if answer.trouble else "online"), answer.trouble
         self._entity = answer.entity or self._entity
-        self._app_url = wandb_probe.app_url()
+        self._app_url = "" if answer.trouble else wandb_probe.app_url()

@@ -66,6 +66,11 @@ class StudyTracker:
         """``online``, ``offline`` or ``disabled``, now."""
         return self._tracker.mode
 
+    @property
+    def url(self) -> str | None:
+        """The run's page on the server; None for an offline run."""
+        return self.record.get("url")
+
     def start(
         self, run_id: str, config: Mapping[str, Any], name: str, *, wandb_id: str | None = None
     ) -> StudyRow:

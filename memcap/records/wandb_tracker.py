@@ -64,6 +64,7 @@ class WandbTracker:
         self._refused: list[WandbRun] = []
         self._leaving: list[WandbRun] = []  # given up by their training, not yet by the server
         self._threads: ThreadPoolExecutor | None = None
+        self.stopping = False  # no thread opens a run any more
         if self.mode != "disabled":
             self._session.prepare()
             if self._session.trouble:
@@ -73,6 +74,11 @@ class WandbTracker:
     def mode(self) -> str:
         """``online``, ``offline`` or ``disabled``, now."""
         return self._session.mode
+
+    @property
+    def url(self) -> str | None:
+        """The project's page on the server; None where all runs are offline runs."""
+        return self._session.url
 
     @property
     def folder(self) -> Path:
@@ -132,14 +138,9 @@ class WandbTracker:
             run.finish({}, exit_code)
         runs = [run for run in [*self._live.values(), *self._leaving] if run.closing is not None]
         if self._threads is not None:
-            closing = [run.closing for run in runs if run.closing is not None]
-            if wait(closing, timeout=_UPLOAD_S).not_done:
-                self.lose_server(f"the server did not take everything within {_UPLOAD_S:.0f} s")
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._finish_uploads(self._threads, runs)
             self._threads = None
-            released = wandb_client.end_service()
-            wait(closing, timeout=1.0)  # what waited for the service has heard of its end
-            if released:
+            if wandb_client.end_service():
                 self._mirror_left([*runs, *self._refused], started + CLOSE_TIMEOUT_S - 1.0)
         wandb_client.end_service()
         for runs in (self._refused, self._leaving):
@@ -201,11 +202,24 @@ class WandbTracker:
             self._warned.add(kind or what)
             self._warn(f"W&B: {what}{f': {one_line(error)}' if error else ''} (the run folders are complete)")
 
+    def _finish_uploads(self, threads: ThreadPoolExecutor, runs: list[WandbRun]) -> None:
+        """Wait for the threads as long as that may take; afterwards nothing is begun in them any more."""
+        deadline = time.monotonic() + _UPLOAD_S
+        closing = [run.closing for run in runs if run.closing is not None]
+        if wait(closing, timeout=1.0).not_done and (trouble := self._session.trouble_now(2.0)):
+            self.lose_server(trouble)  # what has not begun is not tried online
+        if wait(closing, timeout=deadline - time.monotonic()).not_done:
+            self.lose_server(f"the server did not take everything within {_UPLOAD_S:.0f} s")
+        self.stopping = True
+        threads.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in closing if not future.done()], timeout=0.5)
+
     def _backlog(self) -> int:
         return sum(run.closing is not None for run in list(self._live.values()))
 
     def _mirror_left(self, runs: list[WandbRun], deadline: float) -> None:
         """Write the runs that the server never took as offline runs, as many as there is time for."""
+        self.stopping = False
         for run in runs:
             if run.ended is None or run.files is not None or not (run.refused or run.closing):
                 continue
