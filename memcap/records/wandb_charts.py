@@ -68,7 +68,7 @@ def _figure(values: Mapping[str, np.ndarray], lines: bool) -> Any:
             axes.hist(finite, bins=_BINS, histtype="step", label=name)
     axes.set_xlabel("sample, sorted by its loss" if lines else "weight")
     axes.set_ylabel("loss" if lines else "number")
-    if values:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="x-small")
     canvas.draw()
     return wandb.Image(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -67,8 +67,8 @@ class WandbRun:
         with self._lock:
             if self._client is None:
                 self._rows.append(dict(row))
-            else:
-                self._send(row)
+                return
+        self._send(row)  # outside the lock: a table waits for the server
 
     def finish(self, summary: Mapping[str, Any], exit_code: int, charts: Charts | None = None) -> None:
         """Set the summary and end the run: 0 is shown as finished, anything else as failed.
@@ -110,9 +110,9 @@ class WandbRun:
         self._tracker.forget(self)
 
     def _finish(self, summary: Mapping[str, Any], exit_code: int) -> None:
-        self._log_charts()
         try:
-            self._client.summary.update(summary)
+            self._client.summary.update(summary)  # before the charts: they wait for the server
+            self._log_charts()
             self._client.finish(exit_code=exit_code)
         except TimeoutError:
             self._tracker.upload_failed("the server did not take the end of a run in time")
@@ -123,7 +123,7 @@ class WandbRun:
                 self._tracker.upload_failed(f"the server did not take rows: {reason}")
 
     def _log_charts(self) -> None:
-        if self._charts is None:
+        if self._charts is None or (self.mode == "online" and self._tracker.mode == "offline"):
             return
         try:
             charts = self._charts()

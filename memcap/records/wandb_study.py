@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ class StudyTracker:
             cell.run_id: [config.get(key) for key in self._keys]
             for cell, config in zip(cells, configs, strict=True)
         }
+        self._sending: threading.Thread | None = None
         self._ends: dict[str, dict[str, Any]] = {}
         self._counts = dict.fromkeys(("finished", "diverged", "failed", "skipped"), 0)
         self._best = -math.inf
@@ -111,7 +113,7 @@ class StudyTracker:
         if now >= self._next_table:
             self._pause *= 2
             self._next_table = now + self._pause
-            self._run.log({AXIS: len(self._ends), "study/cells": self.table()})
+            self._log_table()
 
     def table(self) -> Any:
         """A row per ended run: its id, what is swept, its summary; the first 10,000."""
@@ -125,7 +127,18 @@ class StudyTracker:
         ]
         return wandb.Table(columns=["run_id", *self._keys, *names], data=rows, allow_mixed_types=True)
 
+    def _log_table(self) -> None:
+        """Log the table so far: online in a thread, since the client asks the server about each table."""
+        row = {AXIS: len(self._ends), "study/cells": self.table()}
+        if self.mode == "online":
+            self._sending = threading.Thread(target=self._run.log, args=(row,), daemon=True)
+            self._sending.start()
+        else:
+            self._run.log(row)
+
     def _log_row(self) -> None:
+        if self._sending is not None and self._sending.is_alive():
+            return
         row: dict[str, Any] = {AXIS: len(self._ends)}
         row |= {f"study/{status}": number for status, number in self._counts.items()}
         if math.isfinite(self._best):
