@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from memcap.config.cell import Cell
+from memcap.environment import agent_run_id
+from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder, failure_record
 from memcap.records.study_folder import StudyFolder
-from memcap.records.wandb_run import WandbTracker
+from memcap.records.wandb_study import StudyTracker
+from memcap.records.wandb_tracker import WandbTracker
 
 
 class Ledger:
@@ -31,7 +35,7 @@ class Ledger:
             str, int
         ] = {}  # of the results that were there when the cells were sorted out
         self.busy: list[Cell] = []  # another process has their run
-        self.tracker: WandbTracker | None = None
+        self.tracker: WandbTracker | StudyTracker | None = None
         self.progress = Progress(0, len(self.by_id))
 
     @property
@@ -43,20 +47,38 @@ class Ledger:
         """Whether nothing has become of this cell yet."""
         return self.by_id[cell.run_id].status == "interrupted"
 
-    def open_tracker(self) -> WandbTracker:
+    @property
+    def agent_run_id(self) -> str | None:
+        """The W&B run that an agent expects of this sweep, which it can as long as that is a single run."""
+        return agent_run_id(os.environ) if len(self.by_id) == 1 else None
+
+    @property
+    def wandb_folder(self) -> Path:
+        """What holds the folder ``wandb/`` of this study."""
+        folder = self.config.tracking.folder
+        return Path(folder) / self.study.name if folder else self.study.path
+
+    def check_num_wandb_runs(self) -> None:
+        """Raises BadInput where a study would make more W&B runs than ``tracking.max_runs``."""
+        tracking, number = self.config.tracking, len(self.by_id)
+        if tracking.mode != "disabled" and tracking.per == "run" and number > tracking.max_runs:
+            raise BadInput(
+                f"tracking.max_runs={tracking.max_runs} W&B runs of one study, but it has {number} cells; use"
+                f" tracking.per=study (one W&B run with a table), tracking=disabled, or tracking.max_runs={number}"
+            )
+
+    def open_tracker(self) -> WandbTracker | StudyTracker:
         """The tracker of this sweep's W&B runs, made once there is something to train."""
         if self.tracker is None:
-            tracking = self.config.tracking
-            self.tracker = WandbTracker(
-                tracking.mode,
-                tracking.project,
-                tracking.entity,
-                self.study.name,
-                self.study.path,
-                list(tracking.tags),
-                tracking.notes,
-                max_live=tracking.max_live,
-            )
+            tracking, name, folder = self.config.tracking, self.study.name, self.wandb_folder
+            if tracking.per == "study" and tracking.mode != "disabled" and self.agent_run_id is None:
+                cells = [outcome.cell for outcome in self.outcomes]
+                self.tracker = StudyTracker(tracking, name, folder, self.study.path, cells)
+                for outcome in self.outcomes:
+                    if outcome.status in ("skipped", "failed"):
+                        self.tracker.enter(outcome.cell.run_id, {**outcome.summary, "status": outcome.status})
+            else:
+                self.tracker = WandbTracker(tracking, name, folder, agent_run_id=self.agent_run_id)
         return self.tracker
 
     def fail(self, cell: Cell, error: BaseException) -> None:

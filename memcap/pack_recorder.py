@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 from memcap.config.cell import Cell
 from memcap.config.implementation import own_sources
 from memcap.engines import build_engine
+from memcap.errors import BadInput
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
 from memcap.models import build_model
@@ -19,7 +21,10 @@ from memcap.records.provenance import provenance
 from memcap.records.run_folder import RunFolder, result_record
 from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import index_row
+from memcap.records.wandb_charts import charts
+from memcap.records.wandb_ids import forget_ids, next_id, note_id, used_ids
 from memcap.records.wandb_run import WandbRun
+from memcap.records.wandb_study import StudyRow, StudyTracker
 from memcap.training import MemberResult
 
 
@@ -33,28 +38,54 @@ class PackRecorder:
         self.folders = [RunFolder(ledger.outputs, cell.run_id) for cell in pack]
         self.locks: dict[str, RunLock] = {}
         self.attempts: list[int] = []
-        self.mirrors: list[WandbRun] = []
+        self.mirrors: list[WandbRun | StudyRow] = []
         self.started = time.monotonic()
 
     def start(self) -> None:
-        """Opens the folder of each run; one that cannot be opened fails, and one that is busy is left for later."""
+        """Opens the folder of each run; one that cannot be opened fails, and one that is busy is left for later.
+
+        A W&B run is opened before its run folder is written: the server may refuse the first one.
+        """
         opened = []
         for cell, folder in zip(self.pack, self.folders, strict=True):
             try:
                 if not self._take(cell, folder):
                     self.ledger.busy.append(cell)
                     continue
+                mirror = self._mirror(cell, folder)
                 self.attempts.append(folder.start(cell.config.to_dict()))
+                self.mirrors.append(mirror)
                 opened.append((cell, folder))
             except OSError as error:
                 self.ledger.fail(cell, error)
         self.pack = [cell for cell, _ in opened]
         self.folders = [folder for _, folder in opened]
         self.ledger.progress.begin(len(self.pack))
-        tracker = self.ledger.open_tracker()
-        for cell in self.pack:
-            name = " ".join(cell.overrides) or cell.run_id
-            self.mirrors.append(tracker.start(cell.run_id, cell.config.to_dict(), name))
+
+    def _mirror(self, cell: Cell, folder: RunFolder) -> WandbRun | StudyRow:
+        """The W&B run of this attempt, under an id that no earlier attempt has left rows under."""
+        tracker, name = self.ledger.open_tracker(), " ".join(cell.overrides) or cell.run_id
+        if tracker.mode == "disabled" or isinstance(tracker, StudyTracker):
+            return tracker.start(cell.run_id, cell.config.to_dict(), name)
+        used, attempt = used_ids(folder.path), folder.attempts() + 1
+        if tracker.discard(cell.run_id):
+            used = used[:-1]
+        wandb_id = next_id(cell.run_id, attempt, used)
+        if wandb_id != cell.run_id:
+            name = f"{name} (attempt {attempt})"
+        note_id(folder.path, {"id": self.ledger.agent_run_id or wandb_id}, used)
+        try:
+            mirror = tracker.start(cell.run_id, cell.config.to_dict(), name, wandb_id=wandb_id)
+        except BadInput:
+            if not used:
+                forget_ids(folder.path)
+            self.release()
+            with contextlib.suppress(OSError):  # the run's folder and those above, as long as they are empty
+                for path in (folder.path, *folder.path.parents[:2]):
+                    path.rmdir()
+            raise
+        note_id(folder.path, mirror.record, used)
+        return mirror
 
     def _take(self, cell: Cell, folder: RunFolder) -> bool:
         """Locks the run; False if another process trains it, or has finished it since the cells were sorted out."""
@@ -102,7 +133,7 @@ class PackRecorder:
             attempts=self.attempts[member],
             config=cell.config.to_dict(),
             summary=summary,
-            provenance=self._provenance(cell, result),
+            provenance=self._provenance(cell, result) | self._whereabouts(member),
             studies=[self.ledger.study.name],
         )
         try:
@@ -113,7 +144,12 @@ class PackRecorder:
         self.locks.pop(cell.run_id).release()
         outcome = self.ledger.by_id[cell.run_id]
         outcome.status, outcome.summary = status, summary
-        self.mirrors[member].finish({**summary, "status": status, "stop_reason": result.ending.reason}, 0)
+        kind = cell.config.tracking.charts
+        self.mirrors[member].finish(
+            {**summary, "status": status, "stop_reason": result.ending.reason},
+            0,
+            charts=None if kind == "none" else lambda: charts(kind, result.arrays),
+        )
         try:
             self.ledger.study.append_index(index_row(record, cell.overrides))
         except OSError as error:  # the run is whole, and the index can be rebuilt from the run folders
@@ -138,6 +174,10 @@ class PackRecorder:
             "num_parameters_without_head": model.num_parameters_without_head,
             "num_parameters_effective": model.num_parameters_effective,
         }
+
+    def _whereabouts(self, member: int) -> dict[str, Any]:
+        record = self.mirrors[member].record
+        return {} if record["mode"] == "disabled" else {"wandb": record}
 
     def _provenance(self, cell: Cell, result: MemberResult) -> dict[str, Any]:
         hardware = cell.config.hardware

@@ -43,11 +43,14 @@ class StudyRun:
         ledger, started = self.ledger, time.monotonic()
         backlog = sort_out(ledger, ledger.outcomes)
         todo = backlog.to_train
+        existed = ledger.study.path.exists()
         if todo:
             allow_locks(ledger.config.hardware.max_members)
-            self._open_tracker()
+            ledger.check_num_wandb_runs()
         stopped: BaseException | None = None
         try:
+            if todo:
+                ledger.open_tracker()
             self._list_cells()
             ledger.progress = Progress(sum(cell.config.budget.steps for cell in todo), len(ledger.by_id))
             for outcome in ledger.outcomes:
@@ -57,8 +60,13 @@ class StudyRun:
                 self._measure(backlog.to_measure)
                 self._train_all(todo)
                 self._train_busy()
+                self._answer_agent()
         except STOPPED as error:
             stopped = error
+        except BadInput:
+            if not existed:
+                self._leave_nothing()
+            raise
         finally:
             if ledger.tracker is not None:
                 ledger.tracker.close(130 if stopped else 1)
@@ -67,19 +75,29 @@ class StudyRun:
             raise stopped
         return [ledger.by_id[run_id] for run_id in self.ids]
 
-    def _open_tracker(self) -> None:
-        """Opens the tracker, which may refuse; nothing is left behind where it does."""
+    def _leave_nothing(self) -> None:
+        """Removes the study's folder and the folders above, as long as they are empty: nothing was written."""
         path = self.ledger.study.path
-        existed = path.exists()
-        try:
-            self.ledger.open_tracker()
-        except BadInput:
-            if not existed:
-                shutil.rmtree(path, ignore_errors=True)
-                with contextlib.suppress(OSError):  # the folders above, as long as they are empty
-                    path.parent.rmdir()
-                    path.parent.parent.rmdir()
-            raise
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+    def _answer_agent(self) -> None:
+        """Mirrors a run that was finished before into the W&B run that an agent expects of this process."""
+        ledger = self.ledger
+        outcome = ledger.outcomes[0]
+        before = outcome.status == "skipped" or (outcome.status == "failed" and not ledger.num_failed_now)
+        if ledger.agent_run_id is None or not before:
+            return
+        folder, config = RunFolder(ledger.outputs, outcome.cell.run_id), outcome.cell.config.to_dict()
+        name = " ".join(outcome.cell.overrides) or outcome.cell.run_id
+        mirror = ledger.open_tracker().start(outcome.cell.run_id, config, name)
+        result = folder.read_result()
+        for row in folder.read_history() if result else []:
+            mirror.log(row)
+        status = {key: (result or {}).get(key, outcome.status) for key in ("status", "stop_reason")}
+        mirror.finish({**outcome.summary, **status}, 0 if result else 1)
 
     def _list_cells(self) -> None:
         """Enters the cells in the study, and in its index those that another study has finished already."""
@@ -186,6 +204,8 @@ class StudyRun:
                 wall_time_s=wall_time_s,
                 command=self.command,
                 axes=self.axes,
+                wandb_url=ledger.tracker.url if ledger.tracker else None,
+                wandb_folder=ledger.wandb_folder,
             )
             sys.stdout.flush()
         except (OSError, SystemExit):  # rich makes a SystemExit of a broken pipe

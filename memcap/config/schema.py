@@ -133,11 +133,17 @@ class HardwareConfig:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
     mode: str = ignored(choices=("auto", "online", "offline", "disabled"))
+    per: str = ignored(choices=("run", "study"))
     project: str = ignored()
     entity: str | None = ignored()
+    group: str | None = ignored()
+    job_type: str = ignored()
     tags: tuple[str, ...] = ignored()
     notes: str | None = ignored()
+    folder: str | None = ignored()
+    charts: str = ignored(choices=("none", "tables", "images"))
     max_live: int = ignored(at_least=0)
+    max_runs: int = ignored(at_least=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from shlex import quote, split
 from typing import Any
 
@@ -24,8 +25,10 @@ def print_closing(
     wall_time_s: float,
     command: str,
     axes: Sequence[str],
+    wandb_url: str | None = None,
+    wandb_folder: Path | None = None,
 ) -> None:
-    """The table of all runs on stdout, then the study's folder and the next commands."""
+    """The table of all runs on stdout, then the study's folder, its W&B runs and the next commands."""
     sys.stderr.flush()
     rows = [
         TableRow(
@@ -53,10 +56,11 @@ def print_closing(
     runs = study.path.parent.parent / "runs"
     example = rows[0].run_id
     print(f"runs:   {quote(str(runs / example[:2] / example))}" + ("" if len(rows) == 1 else "  ..."))
-    if any(study.path.glob("wandb/offline-run-*")):
-        print(
-            f"W&B:    offline runs; to look at them in the terminal: wandb leet {quote(str(study.path / 'wandb'))}"
-        )
+    if wandb_url:
+        print(f"W&B:    {wandb_url}")
+    files = (wandb_folder or study.path) / "wandb"
+    if any(files.glob("offline-run-*")):
+        print(f"W&B:    offline runs; to look at them in the terminal: wandb leet {quote(str(files))}")
     for line in suggestions(command, axes, progress):
         print(f"next:   {line}")
 

@@ -5,17 +5,22 @@ Nothing here is imported by a tracker that is disabled, and ``wandb`` only insid
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-INIT_TIMEOUT_S: Final = 30.0
-FINISH_TIMEOUT_S: Final = 10.0
+from memcap.errors import BadInput
+
+INIT_TIMEOUT_S: Final = 8.0
+FINISH_TIMEOUT_S: Final = 8.0
+GRACE_S: Final = 2.0  # for the client's service to end when it has nothing left to upload
 
 # Off is what costs time or files and says nothing about memorization: console capture (it also mixes the logs
 # of concurrent runs), machine statistics, the state of git, package lists, copies of the code, links.
@@ -24,6 +29,7 @@ _LEAN: Final[dict[str, Any]] = {
     "disable_code": True,
     "disable_git": True,
     "finish_timeout": FINISH_TIMEOUT_S,
+    "finish_timeout_raises": True,
     "init_timeout": INIT_TIMEOUT_S,
     "save_code": False,
     "silent": True,
@@ -36,35 +42,43 @@ _LEAN: Final[dict[str, Any]] = {
     # A killed process loses the rows of this many seconds; the client's own value is 15.
     "x_transaction_log_flush_interval": 1.0,
 }
+_own_variables: dict[str, str] = {}  # as set for an earlier study of this process
+_OF_A_SWEEP: Final = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
-def prepare(folder: Path) -> None:
-    """Keep the client's own files below ``folder/wandb``, and its reports on itself off, unless the user chose.
+def prepare(folder: Path, in_sweep: bool = False) -> Path | None:
+    """Make ``folder/wandb``, and keep the client's own files below it; returns the topmost folder that is new.
 
-    The client reads this when its service starts. Its log would go to ~/.cache; its reports can hold up the
-    end of the process for 20 s where a network swallows them. A WANDB_MODE that only memcap knows (auto, or
-    empty) would keep the client from starting; the mode is given to it in any case.
+    The client reads its variables when its service starts. Its log and the copies of tables would go below the
+    home folder; its reports on itself can hold up the end of the process for 20 s where a network swallows
+    them. A WANDB_MODE that only memcap knows (auto, or empty) would keep the client from starting. An agent's
+    variables make every run that is opened the agent's run, so they stay only where there is one run.
     """
+    new = _make(folder / "wandb")
     if os.environ.get("WANDB_MODE") not in (None, "online", "offline", "disabled", "shared"):
         del os.environ["WANDB_MODE"]
-    os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "wandb" / "cache"))
+    if not in_sweep:
+        for name in _OF_A_SWEEP:
+            os.environ.pop(name, None)
+    for name in ("cache", "data", "artifacts"):
+        variable = "WANDB_ARTIFACT_DIR" if name == "artifacts" else f"WANDB_{name.upper()}_DIR"
+        if os.environ.get(variable) in (None, _own_variables.get(variable)):
+            os.environ[variable] = _own_variables[variable] = str(folder / "wandb" / name)
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    return new
 
 
-def missing_credentials() -> str | None:
-    """What is missing to log in, found the way the client finds it, but never by asking; None if nothing is."""
+def check_settings(**values: Any) -> None:
+    """Raises BadInput for what the client refuses by itself, such as a project's name with a slash."""
     import wandb
-    from wandb.sdk.lib import wbauth
 
     try:
-        base_url = wandb.setup(wandb.Settings(silent=True)).settings.base_url
-        # wandb.login(prompt=False) answers False whenever WANDB_MODE=offline, and rewrites the settings file.
-        found = wbauth.authenticate_session(
-            host=base_url, source="memcap", prompt=False, update_session=False
-        )
+        wandb.Settings(**values)
     except Exception as error:
-        return one_line(error)
-    return None if found else f"none for {base_url}"
+        text = re.sub(
+            r"^\d+ validation errors? for Settings \S+ (Value error, )?| \[type=.*", "", one_line(error)
+        )
+        raise BadInput(f"tracking: {text.rstrip('.')}; W&B takes no such value") from None
 
 
 def open_run(
@@ -74,62 +88,114 @@ def open_run(
     run_id: str,
     name: str,
     config: Mapping[str, Any],
-    project: str,
-    entity: str | None,
-    group: str,
-    tags: tuple[str, ...],
-    notes: str | None,
+    axis: str = "train/step",
+    in_sweep: bool = False,
+    **shared: Any,
 ) -> Any:
-    """The client's object of a new run, with ``train/step`` as the axis of all its metrics.
+    """The client's object of a new run, with ``axis`` as the axis of all its metrics.
 
-    Raises whatever the client raises. It then keeps the id in use until ``end_service``.
+    ``shared``: project, entity, group, job_type, tags, notes. Raises whatever the client raises. It then keeps
+    the id in use until ``end_service``. A run ``in_sweep`` takes id, project and entity from the agent's variables.
     """
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)  # the client would fall back to the system's temporary folder
+    if in_sweep:
+        shared = {**shared, "project": None, "entity": None}
     client = wandb.init(
-        project=project,
-        entity=entity,
-        group=group,
-        job_type="train",
-        id=run_id,
+        id=None if in_sweep else run_id,
         name=name,
         config=dict(config),
         dir=str(folder),
-        tags=tags or None,
-        notes=notes,
         mode=mode,  # type: ignore[arg-type]
         reinit="create_new",
         settings=wandb.Settings(**_LEAN),
+        **shared,
     )
-    client.define_metric("train/step")
-    client.define_metric("*", step_metric="train/step")
+    client.define_metric(axis)
+    client.define_metric("*", step_metric=axis)
     return client
 
 
-def end_service() -> bool:
+def end_service(timeout_s: float = GRACE_S) -> bool:
     """End the client's service: then all files are whole, and no id is in use any more.
 
-    ``finish`` of a run returns some milliseconds before the last of its file is written. The service is not
-    ended, and the answer is False, while a run of the user's own is open: it would end with it.
+    ``finish`` of a run returns some milliseconds before the last of its file is written. A service that does
+    not end in time is killed: it writes to its files every second. The service is not ended, and the answer is
+    False, while a run of the user's own is open: it would end with it.
     """
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is not None:
         return False
-    with suppress(Exception, SystemExit):  # a service that was killed: it is gone all the same
-        wandb.teardown()
+    process = _service_process()
+
+    def end() -> None:
+        with suppress(Exception, SystemExit):  # a service that was killed: it is gone all the same
+            wandb.teardown()
+
+    thread = threading.Thread(target=end, name="memcap-wandb-end", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive() and process is not None:
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it says each time that the service is gone
+        with suppress(OSError):
+            process.kill()
+        thread.join(1.0)
     return True
 
 
 def remove_fragment(folder: Path, run_id: str, since: float) -> None:
     """Delete what an online run left that could not be opened: `wandb sync` would make an empty run of it."""
-    pattern = re.compile(rf"run-\d{{8}}_\d{{6}}-{re.escape(run_id)}(-\d+)?")
-    for path in (folder / "wandb").glob(f"run-*-{run_id}*"):
+    pattern = re.compile(rf"run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
+    for path in (folder / "wandb").glob(f"run-*-{run_id}"):
         if pattern.fullmatch(path.name) and path.stat().st_mtime >= since - 1:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def refused_rows(files: Path) -> str | None:
+    """Why the server did not take a run's rows, or None; ``finish`` does not say it.
+
+    On an answer that it does not try again (403, say) the client gives up at once, and says so in its log only.
+    """
+    with suppress(OSError):
+        text = (files / "logs" / "debug-internal.log").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"filestream: fatal error[^\n]*?(\d{3} [A-Za-z ]+)", text):
+            return f"HTTP {found[1].strip().removesuffix(' url')}"
+        if "filestream: fatal error" in text:
+            return "it gave up uploading rows"
+    return None
 
 
 def one_line(error: BaseException, length: int = 200) -> str:
     """An error's message on one line of bounded length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _make(folder: Path) -> Path | None:
+    new = None
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        new = path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
+        raise BadInput(
+            f"{folder} cannot be written, where W&B's files go: {error.strerror}; set tracking.folder (WANDB_DIR) or"
+            " paths.outputs, or use tracking=disabled"
+        ) from None
+    return new
+
+
+def _service_process() -> Any:
+    """The process of the client's service, from its internals; None where they have moved."""
+    with suppress(Exception):
+        from wandb.sdk import wandb_setup
+
+        return wandb_setup.singleton()._connection._proc._process  # type: ignore[union-attr]
+    return None

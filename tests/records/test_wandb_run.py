@@ -1,4 +1,4 @@
-"""The mirror in W&B, with the real client writing offline files."""
+"""The mirror of runs in W&B, with the real client writing offline files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wandb_cases import clean, run_script, tracking
 from wandb_files import OfflineRun, offline_runs, read_wandb_file
 
-from memcap.records.wandb_run import WandbTracker
+from memcap.errors import BadInput
+from memcap.records.wandb_tracker import WandbTracker
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG: dict[str, Any] = {"seed": 0, "model": {"kind": "mlp", "width": 32, "bias": None}, "tags": ["a", "b"]}
 
 
@@ -38,11 +39,8 @@ def warnings() -> list[str]:
 
 
 def tracker(folder: Path, warnings: list[str], **changes: Any) -> WandbTracker:
-    values: dict[str, Any] = {
-        "mode": "offline", "project": "memcap", "entity": "lab", "study": "widths", "folder": folder,
-        "tags": ["x"], "notes": "why", "warn": warnings.append,
-    }  # fmt: skip
-    return WandbTracker(**(values | changes))
+    values: dict[str, Any] = {"entity": "lab", "tags": ("x",), "notes": "why"} | changes
+    return WandbTracker(tracking(**values), "widths", folder, warn=warnings.append)
 
 
 def test_three_interleaved_runs_read_back_whole(tmp_path: Path, warnings: list[str]) -> None:
@@ -167,51 +165,60 @@ def test_a_run_that_begins_anew_takes_the_place_of_the_abandoned_one(
 
 
 def test_disabled_writes_nothing_and_does_not_import_the_client(tmp_path: Path) -> None:
-    script = f"""
-    import sys
-    from memcap.records.wandb_run import WandbTracker
-    tracker = WandbTracker("disabled", "p", None, "s", {str(tmp_path / "study")!r})
-    run = tracker.start("abc", {{}}, "")
-    run.log({{"train/step": 0}})
-    run.finish({{}}, 0)
-    tracker.close()
+    script = """
+    mirror = tracker(folder / "study", "disabled")
+    run = mirror.start("abc", {}, "")
+    run.log(row(0))
+    run.finish({}, 0)
+    mirror.close()
     assert "wandb" not in sys.modules
     """
-    assert run_script(script, tmp_path) == ""
-    assert list(tmp_path.iterdir()) == []
+    done = run_script(script, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-@pytest.mark.parametrize("variable", ["disabled", "online", "offline", "auto", ""])
+@pytest.mark.parametrize("variable", ["disabled", "auto"])
 def test_all_files_lie_in_the_folder_and_the_environment_does_not_change_the_mode(
     tmp_path: Path, variable: str
 ) -> None:
-    script = f"""
-    from memcap.records.wandb_run import WandbTracker
-    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path / "study")!r})
-    run = tracker.start("abc", {{}}, "")
-    run.log({{"train/step": 0}})
-    run.finish({{}}, 0)
-    tracker.close()
+    script = """
+    mirror = tracker(folder / "study", project="p", charts="tables")
+    run = mirror.start("abc", {}, "")
+    run.log(row(0))
+    import wandb
+    run.finish({}, 0, charts=lambda: {"charts/t": wandb.Table(columns=["a"], data=[[1]])})
+    mirror.close()
     """
-    (tmp_path / "home").mkdir()
     (tmp_path / "temporary").mkdir()
-    output = run_script(
-        script, tmp_path / "home", WANDB_MODE=variable, WANDB_DIR=str(tmp_path / "elsewhere"), WANDB_RUN_ID="other",
-        TMPDIR=str(tmp_path / "temporary"), WANDB_PROJECT="other", WANDB_RUN_GROUP="other",
+    done = run_script(
+        script, tmp_path, WANDB_MODE=variable, WANDB_DIR=str(tmp_path / "elsewhere"), WANDB_RUN_ID="other",
+        TMPDIR=str(tmp_path / "temporary"), WANDB_PROJECT="other", WANDB_RUN_GROUP="other", WANDB_SWEEP_ID="s",
     )  # fmt: skip
-    assert output == ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     run = offline_runs(tmp_path / "study")["abc"]
-    assert (run.project, run.group, run.exit_code, run.history) == ("p", "s", 0, [{"train/step": 0}])
+    assert (run.project, run.group, run.exit_code) == ("p", "widths", 0)
+    assert [item["train/step"] for item in run.history] == [0, 0]
     stray = [
         path for path in tmp_path.rglob("*") if path.is_file() and tmp_path / "study" not in path.parents
     ]
     assert stray == []
 
 
-def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path, warnings: list[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, warnings: list[str]) -> None:
     blocked = tmp_path / "study"
     blocked.write_text("a file stands where the folder should be")
-    mirror = tracker(blocked, warnings)
+    with pytest.raises(BadInput, match=r"cannot be written, where W&B's files go: .*tracking\.folder"):
+        tracker(blocked, warnings)
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_a_folder_that_goes_away_is_one_warning(tmp_path: Path, warnings: list[str]) -> None:
+    mirror = tracker(tmp_path / "study", warnings)
+    for path in sorted((tmp_path / "study").rglob("*"), reverse=True):
+        path.rmdir()
+    (tmp_path / "study").rmdir()
+    (tmp_path / "study").write_text("a file stands where the folder should be")
     for i in range(3):
         run = mirror.start(f"abc{i}", CONFIG, "")
         run.log(row(0, 0))
@@ -220,6 +227,25 @@ def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path, warnings
     assert len(warnings) == 1
     assert warnings[0].startswith("W&B: a run could not be opened: ")
     assert "\n" not in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"project": "a/b"}, "project name 'a/b'"),
+        ({"project": "p" * 129}, "exceeded 128 characters"),
+        ({"tags": ("x" * 65,)}, "64 characters"),
+    ],
+)
+def test_what_the_client_refuses_is_said_in_one_line(
+    values: dict[str, Any], said: str, tmp_path: Path, warnings: list[str]
+) -> None:
+    with pytest.raises(BadInput) as refused:
+        tracker(tmp_path / "study", warnings, **values)
+    assert str(refused.value).startswith("tracking: ")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_that_the_client_refuses_are_one_warning(tmp_path: Path, warnings: list[str]) -> None:
@@ -238,8 +264,8 @@ def test_ctrl_c_in_the_terminal_keeps_the_rows(tmp_path: Path) -> None:
     """SIGINT reaches the whole process group; the client's service must live to write the end of the runs."""
     script = f"""
     import time
-    from memcap.records.wandb_run import WandbTracker
-    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r})
+    from wandb_cases import tracker as new
+    tracker = new({str(tmp_path)!r})
     runs = [tracker.start(f"abc{{i}}", {{}}, "") for i in range(2)]
     for run in runs:
         run.log({{"train/step": 0}})
@@ -267,8 +293,8 @@ def test_ctrl_c_in_the_terminal_keeps_the_rows(tmp_path: Path) -> None:
 def test_a_client_whose_service_is_killed_does_not_end_the_training(tmp_path: Path) -> None:
     script = f"""
     import os, signal, subprocess, sys
-    from memcap.records.wandb_run import WandbTracker
-    tracker = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r})
+    from wandb_cases import tracker as new
+    tracker = new({str(tmp_path)!r})
     runs = [tracker.start(f"abc{{i}}", {{}}, "") for i in range(2)]
     listed = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True).stdout
     fields = [line.split(maxsplit=2) for line in listed.splitlines()]
@@ -295,8 +321,8 @@ def test_a_client_whose_service_is_killed_does_not_end_the_training(tmp_path: Pa
 def test_kill_9_loses_the_rows_of_the_last_second_only(tmp_path: Path) -> None:
     script = f"""
     import os, signal, time
-    from memcap.records.wandb_run import WandbTracker
-    run = WandbTracker("offline", "p", None, "s", {str(tmp_path)!r}).start("abc", {{}}, "")
+    from wandb_cases import tracker as new
+    run = new({str(tmp_path)!r}).start("abc", {{}}, "")
     for k in range(5):
         run.log({{"train/step": k}})
     time.sleep(2.5)
@@ -306,17 +332,3 @@ def test_kill_9_loses_the_rows_of_the_last_second_only(tmp_path: Path) -> None:
     run = offline_runs(tmp_path)["abc"]
     assert [row["train/step"] for row in run.history] == [0, 1, 2, 3, 4]
     assert run.exit_code is None
-
-
-def clean(home: Path, **more: str) -> dict[str, str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "XDG_"))}
-    return environment | {"HOME": str(home), "PYTHONPATH": str(ROOT)} | more
-
-
-def run_script(script: str, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], env=clean(cwd, **environment), cwd=cwd,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr

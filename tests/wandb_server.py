@@ -1,0 +1,226 @@
+"""A stand-in for the W&B server on the loopback: the real client runs online against it, whole or in trouble.
+
+It answers the requests of wandb 0.31 (a run's start, its stream of rows, its files, a sweep's agent) and keeps what
+it was sent. ``trouble`` breaks it, from the start, while it runs, or after some requests, and None heals it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+KEY = "k" * 40
+HANG_S = 60.0
+Trouble = Literal["hang", "drop", 403, 500] | None
+
+
+class Server(ThreadingHTTPServer):
+    """Takes runs and keeps what it was sent: rows, summaries and exit codes by run id.
+
+    ``trouble``: what every request meets from now on (``hang``: no answer; ``drop``: the connection is cut; or an
+    HTTP status). ``trouble_after``: after how many requests with rows it begins (None: at once).
+    ``refused_entities`` are unknown to it. ``commands`` are handed to the agent of a sweep one by one.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.mutex = threading.Lock()
+        self.trouble: Trouble = None
+        self.trouble_after: int | None = None
+        self.num_streams = 0
+        self.max_runs: int | None = None
+        self.refused_entities: set[str] = set()
+        self.delay_s = 0.0
+        self.sweep_yaml = ""
+        self.commands: list[dict[str, Any]] = []
+        self.requests: list[str] = []
+        self.closing = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed leaves its requests: nothing to print into the output of later tests."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server that answers while the block lasts."""
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def body(self) -> Any:
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            data = gzip.decompress(data)
+        return json.loads(data) if data.startswith(b"{") else data
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def in_trouble(self) -> bool:
+        """Meets the request with the server's trouble, if it has one."""
+        time.sleep(self.server.delay_s)
+        after = self.server.trouble_after
+        if self.server.trouble is None or (after is not None and self.server.num_streams < after):
+            return False
+        if self.server.trouble == "hang":
+            self.server.closing.wait(HANG_S)
+        if isinstance(self.server.trouble, int):
+            self.answer({"errors": [{"message": "the server is in trouble"}]}, self.server.trouble)
+        else:
+            self.close_connection = True
+        return True
+
+    def do_PUT(self) -> None:
+        self.body()
+        if not self.in_trouble():
+            self.answer({})
+
+    def do_GET(self) -> None:
+        if not self.in_trouble():
+            self.answer({})
+
+    def do_POST(self) -> None:
+        body = self.body()
+        if self.in_trouble():
+            return
+        if self.path == "/graphql":
+            self.graphql(body["query"], body.get("variables") or {})
+        elif stream := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", self.path):
+            self.file_stream(stream.group(3), body)
+        else:
+            self.answer({}, 404)
+
+    def graphql(self, query: str, variables: dict[str, Any]) -> None:
+        found = re.search(r"(?:query|mutation)\s+(\w+)", query)
+        name = found.group(1) if found else ""
+        self.server.requests.append(name)
+        method = getattr(self, f"answer_{name}", None)
+        data = method(variables) if method else {}
+        if data is not None:
+            self.answer({"data": data})
+
+    def file_stream(self, run_id: str, body: dict[str, Any]) -> None:
+        with self.server.mutex:
+            run = self.server.runs[run_id]
+            for name, file in (body.get("files") or {}).items():
+                lines = (
+                    [json.loads(line) for line in file["content"]]
+                    if name.endswith((".jsonl", ".json"))
+                    else []
+                )
+                if name == "wandb-history.jsonl":
+                    run["rows"][file["offset"] :] = lines
+                elif name == "wandb-summary.json":
+                    run["summary"] = lines[-1]
+            if body.get("complete"):
+                run["exit"] = body.get("exitcode")
+            self.server.num_streams += 1
+        self.answer({})
+
+    # -- what each request asks for, by its name ------------------------------------------------------
+
+    def answer_Viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
+        viewer = {
+            "id": "1", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}
+        }  # fmt: skip
+        return {"viewer": viewer}
+
+    def answer_MemcapAccess(self, variables: dict[str, Any]) -> dict[str, Any]:
+        entity = variables.get("entity")
+        known = None if entity in self.server.refused_entities else {"name": entity, "readOnly": False}
+        return self.answer_Viewer(variables) | {"entity": known}
+
+    def answer_UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        run_id = variables.get("name") or variables.get("id")
+        entity = variables.get("entity") or "someone"
+        with self.server.mutex:
+            full = self.server.max_runs is not None and len(self.server.runs) >= self.server.max_runs
+            if run_id not in self.server.runs and (full or entity in self.server.refused_entities):
+                self.answer({"errors": [{"message": "the server is closed"}]}, 403)
+                return None
+            run = self.server.runs.setdefault(run_id, {"rows": [], "summary": {}, "exit": None, "config": {}})
+            for key, field in (
+                ("group", "groupName"), ("name", "displayName"), ("job_type", "jobType"), ("sweep", "sweep"),
+                ("project", "project"), ("tags", "tags"), ("notes", "notes"), ("entity", "entity"),
+            ):  # fmt: skip
+                run[key] = variables.get(field) or run.get(key)
+            run["config"] |= json.loads(variables.get("config") or "{}")
+        bucket = {
+            "id": run_id,
+            "name": run_id,
+            "displayName": variables.get("displayName"),
+            "sweepName": variables.get("sweep"),
+            "historyLineCount": 0,
+            "config": "{}",
+            "project": {"name": variables.get("project") or "memcap", "entity": {"name": entity}},
+        }
+        return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+
+    def answer_CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
+        files = [{"name": file, "uploadUrl": f"{self.server.url}/put/{file}"} for file in variables["files"]]
+        return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
+
+    # -- tables, which the client uploads as artifacts too ---------------------------------------------
+
+    def answer_ArtifactType(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"artifact": None}}
+
+    def answer_CreateArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        # As if it had this content already, so that nothing is uploaded.
+        artifact = {"id": "1", "state": "COMMITTED", "artifactSequence": {"id": "1", "latestArtifact": None}}
+        return {"createArtifact": {"artifact": artifact}}
+
+    def answer_RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"model": None}
+
+    def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"serverInfo": {"features": []}}
+
+    # -- sweeps ---------------------------------------------------------------------------------------
+
+    def answer_SweepWithRuns(self, variables: dict[str, Any]) -> dict[str, Any]:
+        sweep = {"id": "1", "name": variables["sweep"], "state": "RUNNING", "config": self.server.sweep_yaml}
+        return {"project": {"sweep": sweep | {"runs": {"edges": []}}}}
+
+    def answer_CreateAgent(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"createAgent": {"agent": {"id": "agent"}}}
+
+    def answer_Heartbeat(self, variables: dict[str, Any]) -> dict[str, Any]:
+        commands: list[dict[str, Any]] = []
+        if not json.loads(variables["runState"]):  # nothing runs: the next one, or the end
+            commands = [self.server.commands.pop(0)] if self.server.commands else [{"type": "exit"}]
+        return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
