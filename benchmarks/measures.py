@@ -17,6 +17,10 @@ from collections import defaultdict
 
 from overhead import machine
 
+from memcap.cells import wait_passively
+
+wait_passively()  # before torch is imported: as memcap itself does
+
 from memcap.config.measure_schema import MeasureConfig
 from memcap.config.run_config import RunConfig
 from memcap.engines import BatchedEngine

@@ -13,6 +13,9 @@ from compositions import composed_config, composed_values
 
 from memcap.config.run_config import RunConfig
 
+# As memcap does before it imports torch: threads that spin while they wait make every neighbour slow.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Whatever runs tests in the background ignores Ctrl-C, and processes started from here would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
