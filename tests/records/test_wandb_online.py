@@ -21,6 +21,7 @@ from memcap.records import wandb_client
 
 NOWHERE = "http://127.0.0.1:9"
 CLOSE_S = 15.0
+STARTS_S = 25.0  # for five processes that start and train at once on a busy machine
 
 
 @pytest.fixture
@@ -187,6 +188,7 @@ print(f"{ended - started} {time.monotonic() - started}")
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
     """Seventy runs meet each trouble in the middle; the processes wait side by side."""
     troubles: list[Any] = ["hang", "drop", 403, 500]
@@ -217,13 +219,13 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
             finish_s, close_s = map(float, done.stdout.split())
             assert finish_s < 5, f"{trouble}: the training waited for the server"
             assert close_s < CLOSE_S, trouble
-            assert took_s < CLOSE_S + 12, f"{trouble}: the end of the process waited for the server"
+            assert took_s < CLOSE_S + STARTS_S, f"{trouble}: the end of the process waited for the server"
             rows = rows_in_files(folder)
             assert sorted(rows) == sorted(f"id{i}" for i in range(70)), trouble
             assert {len(history) for history in rows.values()} == {4}, trouble
         folder, done, took_s = as_study.result()
         assert (done.returncode, [line[:4] for line in done.stderr.splitlines() if line]) == (0, ["W&B:"])
-        assert took_s < CLOSE_S + 12
+        assert took_s < CLOSE_S + STARTS_S
         (rows_of_study,) = rows_in_files(folder / "outputs" / "studies" / "s").values()
         assert rows_of_study[-1]["study/finished"] == 40
 
