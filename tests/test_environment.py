@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memcap.environment import MODES, tracking_overrides
+from memcap.environment import MODES, agent_run_id, tracking_overrides
 from memcap.errors import BadInput
 
 ALL = {"WANDB_MODE": "offline", "WANDB_PROJECT": "bits", "WANDB_ENTITY": "lab"}
@@ -31,6 +32,19 @@ ADDED = ["tracking.project='bits'", "tracking.entity='lab'", "tracking.mode=offl
         ([], {"WANDB_MODE": "", "WANDB_PROJECT": ""}, []),
         ([], {"WANDB_MODE": "dryrun"}, ["tracking.mode=offline"]),
         ([], {"WANDB_MODE": "disabled"}, ["tracking.mode=disabled"]),
+        (
+            [],
+            {"WANDB_TAGS": "a, b c,", "WANDB_NOTES": "why"},
+            ["tracking.notes='why'", "tracking.tags=['a','b c']"],
+        ),
+        (["tracking.tags=[z]"], {"WANDB_TAGS": "a"}, ["tracking.tags=[z]"]),
+        ([], {"WANDB_JOB_TYPE": "probe"}, ["tracking.job_type='probe'"]),
+        ([], {"WANDB_RUN_GROUP": "g", "WANDB_DIR": "/d"}, ["tracking.group='g'", "tracking.folder='/d'"]),
+        # One run's name, id and resumption say nothing of a study's many runs.
+        ([], {"WANDB_NAME": "n", "WANDB_RUN_ID": "i", "WANDB_RESUME": "allow"}, []),
+        # What an agent sets to where it was started is not the user's wish.
+        ([], {"WANDB_SWEEP_ID": "s", "WANDB_DIR": os.getcwd()}, []),
+        ([], {"WANDB_SWEEP_ID": "s", "WANDB_DIR": "/d"}, ["tracking.folder='/d'"]),
     ],
 )
 def test_variables_speak_where_the_command_line_is_silent(
@@ -48,6 +62,19 @@ def test_an_unknown_mode_is_refused() -> None:
         str(refused.value) == "WANDB_MODE must be one of online, offline, disabled, dryrun, got 'sometimes'"
     )
     assert tracking_overrides(["tracking=disabled"], {"WANDB_MODE": "sometimes"}) == ["tracking=disabled"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WANDB_RUN_ID": "abc"}, None),
+        ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "abc"}, "abc"),
+        ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": ""}, None),
+    ],
+)
+def test_an_agent_is_known_by_its_sweep(environment: dict[str, str], expected: str | None) -> None:
+    assert agent_run_id(environment) == expected
 
 
 @pytest.mark.parametrize("mode", MODES)

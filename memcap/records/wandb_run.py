@@ -117,7 +117,7 @@ class WandbRun:
         except TimeoutError:
             self._tracker.upload_failed("the server did not take the end of a run in time")
         except Exception as error:
-            self._tracker.warn("a run could not be finished", error)
+            self._say("a run could not be finished", error)
         else:
             if self.mode == "online" and self.files and (reason := refused_rows(self.files)):
                 self._tracker.upload_failed(f"the server did not take rows: {reason}")
@@ -131,12 +131,17 @@ class WandbRun:
             if charts:
                 self._client.log({**axis, **charts})
         except Exception as error:
-            self._tracker.warn("a chart could not be logged", error)
+            self._say("a chart could not be logged", error)
         self._charts = None  # it holds arrays
+
+    def _say(self, what: str, error: Exception) -> None:
+        # Of a server that is lost already, nothing else is to be expected.
+        if not (self.mode == "online" and self._tracker.mode == "offline"):
+            self._tracker.warn(what, error)
 
     def _send(self, row: Mapping[str, Any]) -> None:
         self._last_row = dict(row)
         try:
             self._client.log(dict(row))
         except Exception as error:
-            self._tracker.warn("a row could not be logged", error)
+            self._say("a row could not be logged", error)

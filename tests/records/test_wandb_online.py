@@ -21,6 +21,7 @@ from memcap.records import wandb_client
 
 NOWHERE = "http://127.0.0.1:9"
 CLOSE_S = 15.0
+STARTS_S = 25.0  # for five processes that start and train at once on a busy machine
 
 
 @pytest.fixture
@@ -187,8 +188,9 @@ print(f"{ended - started} {time.monotonic() - started}")
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
-    """Seventy runs meet each trouble in the middle; the four processes wait side by side."""
+    """Seventy runs meet each trouble in the middle; the processes wait side by side."""
     troubles: list[Any] = ["hang", "drop", 403, 500]
 
     def meet(trouble: Any) -> tuple[Path, subprocess.CompletedProcess[str], float]:
@@ -199,17 +201,33 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
             started = time.monotonic()
             return folder, run_script(MANY_RUNS, folder, server.url), time.monotonic() - started
 
-    with ThreadPoolExecutor(4) as pool:
+    def meet_as_study() -> tuple[Path, subprocess.CompletedProcess[str], float]:
+        folder = tmp_path / "study"
+        folder.mkdir()
+        with running_server() as server:
+            server.trouble, server.trouble_after = "hang", 1
+            started = time.monotonic()
+            done = train(folder, "study=s", "tracking.per=study", "-m", "seed=range(40)", "hardware.max_members=1",
+                         "budget.steps=200", url=server.url)  # fmt: skip
+            return folder, done, time.monotonic() - started
+
+    with ThreadPoolExecutor(5) as pool:
+        as_study = pool.submit(meet_as_study)
         for trouble, (folder, done, took_s) in zip(troubles, pool.map(meet, troubles), strict=True):
             assert done.returncode == 0, done.stderr
             assert len(done.stderr.splitlines()) == 1, done.stderr
             finish_s, close_s = map(float, done.stdout.split())
             assert finish_s < 5, f"{trouble}: the training waited for the server"
             assert close_s < CLOSE_S, trouble
-            assert took_s < CLOSE_S + 12, f"{trouble}: the end of the process waited for the server"
+            assert took_s < CLOSE_S + STARTS_S, f"{trouble}: the end of the process waited for the server"
             rows = rows_in_files(folder)
             assert sorted(rows) == sorted(f"id{i}" for i in range(70)), trouble
             assert {len(history) for history in rows.values()} == {4}, trouble
+        folder, done, took_s = as_study.result()
+        assert (done.returncode, [line[:4] for line in done.stderr.splitlines() if line]) == (0, ["W&B:"])
+        assert took_s < CLOSE_S + STARTS_S
+        (rows_of_study,) = rows_in_files(folder / "outputs" / "studies" / "s").values()
+        assert rows_of_study[-1]["study/finished"] == 40
 
 
 def test_a_server_that_comes_back_gets_everything(server: Server, tmp_path: Path) -> None:
