@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from memcap.records.wandb_client import refused_rows
 
 Charts = Callable[[], Mapping[str, Any]]
+SERVER: Final = "server"  # of warnings: all trouble with the server is one
 
 
 class Tracker(Protocol):
@@ -25,7 +26,7 @@ class Tracker(Protocol):
     def end(self, run: WandbRun) -> None: ...
     def refuse(self, run: WandbRun, error: Exception) -> None: ...
     def forget(self, run: WandbRun) -> None: ...
-    def warn(self, what: str, error: Exception | None = None) -> None: ...
+    def warn(self, what: str, error: Exception | None = None, kind: str | None = None) -> None: ...
     def upload_failed(self, reason: str) -> None: ...
 
 
@@ -135,9 +136,10 @@ class WandbRun:
         self._charts = None  # it holds arrays
 
     def _say(self, what: str, error: Exception) -> None:
-        # Of a server that is lost already, nothing else is to be expected.
-        if not (self.mode == "online" and self._tracker.mode == "offline"):
-            self._tracker.warn(what, error)
+        # What fails online is one more sign of the trouble with the server, which is said once.
+        online = self.mode == "online"
+        if not (online and self._tracker.mode == "offline"):
+            self._tracker.warn(what, error, kind=SERVER if online else None)
 
     def _send(self, row: Mapping[str, Any]) -> None:
         self._last_row = dict(row)

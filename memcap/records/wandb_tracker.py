@@ -23,13 +23,12 @@ from memcap.config.schema import TrackingConfig
 from memcap.errors import BadInput
 from memcap.records import wandb_client
 from memcap.records.wandb_client import one_line
-from memcap.records.wandb_run import WandbRun
+from memcap.records.wandb_run import SERVER, WandbRun
 from memcap.records.wandb_session import WandbSession
 
 CLOSE_TIMEOUT_S: Final = 15.0  # in all, whatever the server does and however many runs there are
 _UPLOAD_S: Final = 9.5  # of it, for the server; the rest is for the files of what it did not take
 _BACKLOG: Final = 64  # runs that have ended and wait for the server
-_SERVER: Final = "server"
 
 
 class WandbTracker:
@@ -159,7 +158,7 @@ class WandbTracker:
             return
         if run.opening is None and not run.refused and run.files is None and self._backlog() >= _BACKLOG:
             run.mode = "offline"
-            self.warn("the server is slower than the training: some runs are offline runs", kind=_SERVER)
+            self.warn("the server is slower than the training: some runs are offline runs", kind=SERVER)
             run.mirror()
             return
         self._live.setdefault(run.key, run)  # so that close waits for it
@@ -188,13 +187,13 @@ class WandbTracker:
             self.lose_server(trouble)
         else:
             self.warn(
-                f"{reason}; what it lacks is in {self.folder / 'wandb'}, for `wandb sync`", kind=_SERVER
+                f"{reason}; what it lacks is in {self.folder / 'wandb'}, for `wandb sync`", kind=SERVER
             )
 
     def lose_server(self, reason: str, error: Exception | None = None) -> None:
         """From now on runs are offline runs."""
         self._session.mode = "offline"
-        self.warn(f"going on offline: {reason}", error, kind=_SERVER)
+        self.warn(f"going on offline: {reason}", error, kind=SERVER)
 
     def warn(self, what: str, error: Exception | None = None, kind: str | None = None) -> None:
         """Say it once per tracker: a server that is away is away for every row of every run."""
