@@ -21,7 +21,7 @@ from memcap.records import wandb_client
 
 NOWHERE = "http://127.0.0.1:9"
 CLOSE_S = 15.0
-STARTS_S = 25.0  # for five processes that start and train at once on a busy machine
+START_AND_TRAIN_S = 60.0  # of forty runs, beside other processes, on a busy machine
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ for run in runs:
     run.finish({"memory/bits": 1.0}, 0)
 ended = time.monotonic()
 mirror.close()
-print(f"{ended - started} {time.monotonic() - started}")
+print(f"{ended - started} {time.monotonic() - started} {time.monotonic()}")
 """
 
 
@@ -198,8 +198,7 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
         folder.mkdir()
         with running_server() as server:
             server.trouble, server.trouble_after = trouble, 3
-            started = time.monotonic()
-            return folder, run_script(MANY_RUNS, folder, server.url), time.monotonic() - started
+            return folder, run_script(MANY_RUNS, folder, server.url), time.monotonic()
 
     def meet_as_study() -> tuple[Path, subprocess.CompletedProcess[str], float]:
         folder = tmp_path / "study"
@@ -213,19 +212,20 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(5) as pool:
         as_study = pool.submit(meet_as_study)
-        for trouble, (folder, done, took_s) in zip(troubles, pool.map(meet, troubles), strict=True):
+        for trouble, (folder, done, gone) in zip(troubles, pool.map(meet, troubles), strict=True):
             assert done.returncode == 0, done.stderr
             assert len(done.stderr.splitlines()) == 1, done.stderr
-            finish_s, close_s = map(float, done.stdout.split())
+            finish_s, close_s, closed = map(float, done.stdout.split())
             assert finish_s < 5, f"{trouble}: the training waited for the server"
             assert close_s < CLOSE_S, trouble
-            assert took_s < CLOSE_S + STARTS_S, f"{trouble}: the end of the process waited for the server"
+            # One clock for all processes of a machine; the server hangs for longer than this.
+            assert gone - closed < CLOSE_S, f"{trouble}: the end of the process waited for the server"
             rows = rows_in_files(folder)
             assert sorted(rows) == sorted(f"id{i}" for i in range(70)), trouble
             assert {len(history) for history in rows.values()} == {4}, trouble
         folder, done, took_s = as_study.result()
         assert (done.returncode, [line[:4] for line in done.stderr.splitlines() if line]) == (0, ["W&B:"])
-        assert took_s < CLOSE_S + STARTS_S
+        assert took_s < CLOSE_S + START_AND_TRAIN_S
         (rows_of_study,) = rows_in_files(folder / "outputs" / "studies" / "s").values()
         assert rows_of_study[-1]["study/finished"] == 40
 
