@@ -64,7 +64,7 @@ class StudyRun:
         except STOPPED as error:
             stopped = error
         except BadInput:
-            if not existed:
+            if not existed and not ledger.progress.done:
                 self._leave_nothing()
             raise
         finally:
@@ -173,9 +173,11 @@ class StudyRun:
                 set_threads(live)
                 train_population(live, build_engine(live[0].hardware), recorder)
             return
-        except (*STOPPED, BadInput):
+        except STOPPED:
             raise
         except Exception as error:
+            if isinstance(error, BadInput) and not recorder.attempts:
+                raise  # no run was begun: W&B refuses the first one
             if len(recorder.pack) == 1:
                 recorder.fail(0, error)
                 return
