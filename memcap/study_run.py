@@ -68,8 +68,7 @@ class StudyRun:
                 self._leave_nothing()
             raise
         finally:
-            if ledger.tracker is not None:
-                ledger.tracker.close(130 if stopped else 1)
+            ledger.close_tracker(130 if stopped else 1)
         self._close(time.monotonic() - started)
         if stopped is not None:
             raise stopped
