@@ -16,6 +16,7 @@ from wandb_cases import clean, run_script, tracking
 from wandb_files import OfflineRun, offline_runs, read_wandb_file
 
 from memcap.errors import BadInput
+from memcap.records.wandb_client import prepare
 from memcap.records.wandb_tracker import WandbTracker
 
 CONFIG: dict[str, Any] = {"seed": 0, "model": {"kind": "mlp", "width": 32, "bias": None}, "tags": ["a", "b"]}
@@ -203,6 +204,16 @@ def test_all_files_lie_in_the_folder_and_the_environment_does_not_change_the_mod
         path for path in tmp_path.rglob("*") if path.is_file() and tmp_path / "study" not in path.parents
     ]
     assert stray == []
+
+
+@pytest.mark.parametrize(("mode", "left"), [("dryrun", "offline"), ("offline", "offline"), ("auto", None)])
+def test_the_next_study_of_the_process_finds_the_same_mode(
+    mode: str, left: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"WANDB_MODE": mode}
+    monkeypatch.setattr(os, "environ", environment)
+    prepare(tmp_path)
+    assert environment.get("WANDB_MODE") == left
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, warnings: list[str]) -> None:
