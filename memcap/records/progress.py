@@ -81,6 +81,10 @@ class Progress:
         """Member-steps per second since the start."""
         return self.done / max(time.monotonic() - self.started, 1e-9)
 
+    def left_s(self) -> float | None:
+        """Seconds until all is trained, at the rate so far; None before anything is."""
+        return (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done > 0 else None
+
     def summary(self) -> str:
         """'12 finished, 3 skipped', in a fixed order; only what there is."""
         order = ("finished", "skipped", "diverged", "failed", "interrupted")
@@ -88,12 +92,11 @@ class Progress:
 
     def lines(self, width: int, encoding: str | None = None) -> list[str]:
         """What a live view shows, at most three lines that fit ``width``."""
-        left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done else None
         return view_lines(
             self.pack,
             share=self.done / max(self.total, 1),
             elapsed_s=time.monotonic() - self.started,
-            left_s=left_s,
+            left_s=self.left_s(),
             rate=f"{si(self.rate_per_s())} member-steps/s",
             counts=f"{self.summary()} of {self.num_cells}",
             width=width,
@@ -105,10 +108,10 @@ class Progress:
             self._view.refresh()
         elif not self.quiet and time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9)
+            left = f" {left_s:.0f} s left," if (left_s := self.left_s()) is not None else ""
             print(
                 f"memcap: {self.done / max(self.total, 1):.0%}, {si(self.rate_per_s())} member-steps/s,"
-                f" {left_s:.0f} s left, {self.summary()} of {self.num_cells}",
+                f"{left} {self.summary()} of {self.num_cells}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -54,6 +54,18 @@ def test_without_a_terminal_a_line_now_and_then(
     assert "0 finished of 4" in printed.err
 
 
+def test_nothing_is_foretold_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY_S", 0.0)
+    with Progress(100, 4) as progress:
+        progress.begin(2)
+        progress.advance(50)
+    before, after = capsys.readouterr().err.splitlines()
+    assert before == "memcap: 0%, 0 member-steps/s, 0 finished of 4"
+    assert " s left, 0 finished of 4" in after
+
+
 def on_a_terminal(code: str, columns: int = 120) -> str:
     """All that a program writes to a terminal of this width."""
     ours, theirs = pty.openpty()
