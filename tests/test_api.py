@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -117,6 +119,16 @@ def test_a_run_in_hand(here: Path) -> None:
     again = memcap.load_run(run.run_id[:5])
     assert again.summary == run.summary
     assert again.run_id == run.run_id
+
+
+@pytest.mark.parametrize("name", ["data", "evaluation_sets"])
+def test_other_data_than_the_recorded_are_refused(name: str, here: Path) -> None:
+    run = memcap.run(SMALL)
+    record = json.loads((run.path / "result.json").read_text(encoding="utf-8"))
+    record["provenance"]["data_fingerprint"] = "0" * 16
+    (run.path / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(memcap.BadInput, match=r"its data cannot be drawn again.* recorded 0000000000000000"):
+        getattr(memcap.load_run(run.path), name)
 
 
 @pytest.mark.parametrize("overrides", ["model=linear", "model.depth=3 model.residual=true model.bias=true"])

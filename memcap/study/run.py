@@ -140,7 +140,11 @@ class Run:
 
     @functools.cached_property
     def evaluation_sets(self) -> dict[str, Samples]:
-        """The sets that it was evaluated on and not trained on, by name (``null``, ``test``), drawn again."""
+        """The sets that it was evaluated on and not trained on, by name (``null``, ``test``), drawn again.
+
+        Raises BadInput where ``data`` does: the code that draws these is the same, and they have no fingerprint.
+        """
+        _ = self.data
         return self._dataset.evaluation()
 
     @property
