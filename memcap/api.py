@@ -45,7 +45,7 @@ def run(overrides: Overrides = (), *, config_dir: str | os.PathLike[str] | None 
     texts = as_overrides(overrides, keys, several=False)
     cell = HydraSession(config_dir).cell(texts)
     with torch_threads_restored():
-        (outcome,) = train_cells([cell], command=_call("run", texts))
+        (outcome,) = train_cells([cell], command=_call("run", texts, config_dir))
     if outcome.status == "failed":
         raise RunFailed(
             f"run {cell.run_id} failed: {outcome.error} (memcap.load_run({cell.run_id!r}).show())"
@@ -71,7 +71,7 @@ def sweep(
     swept: list[str] = []
 
     def train_all(cells: Sequence[Cell], axes: Sequence[str]) -> list[CellOutcome]:
-        outcomes = train_cells(cells, axes, _call("sweep", texts))
+        outcomes = train_cells(cells, axes, _call("sweep", texts, config_dir))
         trained.append(tuple(outcomes))
         swept.extend(axes)
         return outcomes
@@ -138,17 +138,23 @@ def _texts(key: str, value: Any, several: bool) -> Iterator[str]:
         yield override_text(key, value)
 
 
-def _call(function: str, texts: Sequence[str]) -> str:
+def _call(function: str, texts: Sequence[str], config_dir: str | os.PathLike[str] | None) -> str:
     """How to ask for the same again, for the study's record."""
-    return f"memcap.{function}({shlex.join(texts)!r})"
+    options = "" if config_dir is None else f", config_dir={os.fspath(config_dir)!r}"
+    return f"memcap.{function}({shlex.join(texts)!r}{options})"
 
 
 @contextlib.contextmanager
 def torch_threads_restored() -> Iterator[None]:
-    """A training chooses torch's threads for its own size; the program around it gets its number back."""
+    """A training chooses torch's threads for its own size; the program around it gets its number back.
+
+    Also a program that imports torch only afterwards: it gets the number that torch takes by itself.
+    """
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     try:
         yield
     finally:
-        if before is not None:
-            sys.modules["torch"].set_num_threads(before)
+        if "torch" in sys.modules:
+            from memcap.engines.threads import all_threads
+
+            sys.modules["torch"].set_num_threads(before or all_threads())

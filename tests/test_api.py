@@ -260,11 +260,36 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not (here / "outputs").exists()
 
 
+THREADS = """
+import sys
+import memcap
+memcap.run(sys.argv[1])
+import torch
+after = torch.get_num_threads()
+torch.set_num_threads(3)
+memcap.run(sys.argv[1] + " seed=1")
+print(after, torch.get_num_threads())
+"""
+
+
+def test_torch_has_its_own_number_of_threads_afterwards(here: Path) -> None:
+    """Also where it was not imported before, so that there was no number to keep."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, SMALL],
+        capture_output=True, text=True, cwd=here, check=True, env=environment,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "2 3"
+
+
 def test_options_of_ones_own_in_a_folder(here: Path) -> None:
     (here / "my_conf" / "model").mkdir(parents=True)
     text = (CONF / "model" / "mlp.yaml").read_text().replace("width: 16", "width: 7")
     (here / "my_conf" / "model" / "tiny.yaml").write_text(text)
     assert memcap.run(f"model=tiny {SMALL}", config_dir="my_conf").config.model.width == 7  # type: ignore[attr-defined]
+    (study,) = here.glob("outputs/studies/*/study.json")
+    command = json.loads(study.read_text(encoding="utf-8"))["command"]
+    assert command == f"memcap.run('model=tiny {SMALL}', config_dir='my_conf')"
     with pytest.raises(memcap.BadInput, match="config_dir must be a folder, got nowhere"):
         memcap.run(config_dir="nowhere")
 
