@@ -36,6 +36,7 @@ class Progress:
         self.counts: Counter[str] = Counter()
         self.quiet = quiet
         self.started = self.last_line = time.monotonic()
+        self.ended: float | None = None
         self.pack = PackView(0)
         self._view: LiveView | None = None
 
@@ -51,6 +52,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ended = time.monotonic()
         if self._view is not None:
             self.pack = PackView(0)  # what stays on the screen is the line that counts
             self._view.stop()
@@ -78,8 +80,8 @@ class Progress:
         self._refresh()
 
     def rate_per_s(self) -> float:
-        """Member-steps per second since the start."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        """Member-steps per second from the start to the end of the training; what W&B takes to close is no part."""
+        return self.done / max((self.ended or time.monotonic()) - self.started, 1e-9)
 
     def left_s(self) -> float | None:
         """Seconds until all is trained, at the rate so far; None before anything is."""

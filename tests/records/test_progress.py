@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_nothing_is_foretold_before_anything_is_trained(
     before, after = capsys.readouterr().err.splitlines()
     assert before == "memcap: 0%, 0 member-steps/s, 0 finished of 4"
     assert " s left, 0 finished of 4" in after
+
+
+def test_the_rate_is_that_of_the_training() -> None:
+    with Progress(100, 1, quiet=True) as progress:
+        progress.advance(100)
+    rate = progress.rate_per_s()
+    time.sleep(0.05)
+    assert progress.rate_per_s() == rate
 
 
 def on_a_terminal(code: str, columns: int = 120) -> str:
