@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BadInput", "Run", "RunFailed", "load_run", "load_study", "run", "sweep"]
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
+LISTS = ("allow_targets", "tracking.tags")  # keys whose one value is a list; a sweep has one of each
 
 
 def run(overrides: Overrides = (), *, config_dir: str | os.PathLike[str] | None = None, **keys: Any) -> Run:
@@ -60,7 +61,7 @@ def sweep(
 
     Overrides as for ``run``, and several values of a key are swept: ``"model.width=8,16"``, or a list, tuple, range or
     array in a mapping or keyword: ``sweep({"model.width": [8, 16]}, seed=range(3))``. Also ``zip``, ``cells`` and
-    ``experiment``, as on the command line.
+    ``experiment``, as on the command line. A list for ``allow_targets`` or ``tracking.tags`` is their one value.
 
     The table has the columns of ``load_study``, but only the rows of this sweep; ``attrs["study"]`` names the study,
     which may hold more runs, ``attrs["axes"]`` the swept keys, ``attrs["failed"]`` maps the ids of failed runs, which
@@ -127,7 +128,7 @@ def _texts(key: str, value: Any, several: bool) -> Iterator[str]:
             yield from _texts(f"{key}.{name}", inner, several)
     elif isinstance(value, list | tuple | range):
         items = [item.tolist() if hasattr(item, "tolist") else item for item in value]
-        if not several:
+        if not several or key in LISTS:
             yield override_text(key, items)
         elif not items:
             raise BadInput(f"{key} is a sweep over no values")

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compositions import CONF
+from compositions import CONF, composed_config, leaves
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 
 import memcap
-from memcap.api import as_overrides
+from memcap.api import LISTS, as_overrides
 
 SMALL = "budget.steps=4 budget.check_every=2 measure.points=2 tracking=disabled"
 SMALL += " data.num_samples=12 measure.sharpness=false measure.evaluation=false measure.gradients=false"
@@ -338,6 +338,16 @@ def test_wandbs_variables_hold_as_on_the_command_line(here: Path, monkeypatch: p
 def test_values_become_overrides(value: Any, one: list[str], several: list[str]) -> None:
     assert as_overrides((), {"k": value}, several=False) == one
     assert as_overrides({"k": value}, {}, several=True) == several
+
+
+def test_a_key_that_takes_a_list_is_not_swept_over_it(here: Path) -> None:
+    given = {"allow_targets": ["my_parts"], "tracking": {"tags": ["a", "b"]}, "seed": [0, 1]}
+    assert as_overrides(given, {}, several=True) == [
+        "allow_targets=[my_parts]", "tracking.tags=[a,b]", "seed=0,1"
+    ]  # fmt: skip
+    config = composed_config()
+    known = [leaf for identity in ("counts", "ignored") for leaf in leaves(config, identity)]
+    assert {leaf.key for leaf in known if isinstance(leaf.value, tuple)} == set(LISTS)
 
 
 def test_the_package_names_what_it_has() -> None:
