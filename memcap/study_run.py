@@ -178,7 +178,8 @@ class StudyRun:
             if isinstance(error, BadInput) and not recorder.attempts:
                 raise  # no run was begun: W&B refuses the first one
             if len(recorder.pack) == 1:
-                recorder.fail(0, error)
+                if self.ledger.is_open(recorder.pack[0]):  # else it is recorded already
+                    recorder.fail(0, error)
                 return
         finally:
             recorder.release()

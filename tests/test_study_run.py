@@ -127,6 +127,23 @@ def test_a_run_folder_that_cannot_be_written_fails_its_run_only(
     assert "No space left on device" in (outcomes[1].error or "")
 
 
+def test_a_run_that_failed_already_can_break_the_training_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(folder: RunFolder, row: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def train(configs: Any, engine: Any, listener: Any) -> None:
+        listener.on_row(0, {"train/step": 0})
+        raise ValueError("after it")
+
+    monkeypatch.setattr(RunFolder, "append", append)
+    monkeypatch.setattr(study_run, "train_population", train)
+    outcomes = train_cells(cells(tmp_path, range(2), "hardware.max_members=1"))
+    assert statuses(outcomes) == ["failed", "failed"]
+    assert "No space left on device" in (outcomes[0].error or "")
+
+
 def test_measuring_again_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (full,) = cells(tmp_path, range(1))
     (light,) = cells(tmp_path, range(1), "measure=light", "measure.points=5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -55,7 +56,8 @@ class Progress:
         self.ended = time.monotonic()
         if self._view is not None:
             self.pack = PackView(0)  # what stays on the screen is the line that counts
-            self._view.stop()
+            with contextlib.suppress(Exception):
+                self._view.stop()
             self._view = None
 
     def begin(self, num_members: int) -> None:
@@ -106,6 +108,13 @@ class Progress:
         )
 
     def _refresh(self) -> None:
+        """A screen that is gone (``2>&1 | head``, a notebook without its page) ends no training."""
+        try:
+            self._draw()
+        except Exception:
+            self._view, self.quiet = None, True
+
+    def _draw(self) -> None:
         if self._view is not None:
             self._view.refresh()
         elif not self.quiet and time.monotonic() - self.last_line > LINE_EVERY_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -53,6 +54,20 @@ def test_without_a_terminal_a_line_now_and_then(
     assert printed.err.startswith("memcap: 25%, ")
     assert "member-steps/s" in printed.err
     assert "0 finished of 4" in printed.err
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_reader_that_goes_away_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Progress(100, 4) as progress:
+        progress.begin(2)
+        progress.advance(50)
+    assert progress.done == 50
 
 
 def test_nothing_is_foretold_before_anything_is_trained(

@@ -259,6 +259,21 @@ def test_what_the_client_refuses_is_said_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_warning_that_nobody_reads_ends_no_training(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def warn(line: str) -> None:
+        said.append(line)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    mirror = WandbTracker(tracking(), "widths", tmp_path, warn=warn)
+    run = mirror.start("abc", CONFIG, "name")
+    run.log({3: "a key that is no string"})  # type: ignore[dict-item]
+    run.finish({}, 0)
+    mirror.close()
+    assert len(said) == 1
+
+
 def test_rows_that_the_client_refuses_are_one_warning(tmp_path: Path, warnings: list[str]) -> None:
     mirror = tracker(tmp_path, warnings)
     run = mirror.start("abc", CONFIG, "")
