@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["BadInput", "Run", "RunFailed", "load_run", "load_study", "run", "sweep"]
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
+LISTS = ("allow_targets", "tracking.tags")  # keys whose one value is a list; a sweep has one of each
 
 
 def run(overrides: Overrides = (), *, config_dir: str | os.PathLike[str] | None = None, **keys: Any) -> Run:
@@ -45,7 +46,7 @@ def run(overrides: Overrides = (), *, config_dir: str | os.PathLike[str] | None 
     texts = as_overrides(overrides, keys, several=False)
     cell = HydraSession(config_dir).cell(texts)
     with torch_threads_restored():
-        (outcome,) = train_cells([cell], command=_call("run", texts))
+        (outcome,) = train_cells([cell], command=_call("run", texts, config_dir))
     if outcome.status == "failed":
         raise RunFailed(
             f"run {cell.run_id} failed: {outcome.error} (memcap.load_run({cell.run_id!r}).show())"
@@ -60,7 +61,7 @@ def sweep(
 
     Overrides as for ``run``, and several values of a key are swept: ``"model.width=8,16"``, or a list, tuple, range or
     array in a mapping or keyword: ``sweep({"model.width": [8, 16]}, seed=range(3))``. Also ``zip``, ``cells`` and
-    ``experiment``, as on the command line.
+    ``experiment``, as on the command line. A list for ``allow_targets`` or ``tracking.tags`` is their one value.
 
     The table has the columns of ``load_study``, but only the rows of this sweep; ``attrs["study"]`` names the study,
     which may hold more runs, ``attrs["axes"]`` the swept keys, ``attrs["failed"]`` maps the ids of failed runs, which
@@ -71,7 +72,7 @@ def sweep(
     swept: list[str] = []
 
     def train_all(cells: Sequence[Cell], axes: Sequence[str]) -> list[CellOutcome]:
-        outcomes = train_cells(cells, axes, _call("sweep", texts))
+        outcomes = train_cells(cells, axes, _call("sweep", texts, config_dir))
         trained.append(tuple(outcomes))
         swept.extend(axes)
         return outcomes
@@ -127,7 +128,7 @@ def _texts(key: str, value: Any, several: bool) -> Iterator[str]:
             yield from _texts(f"{key}.{name}", inner, several)
     elif isinstance(value, list | tuple | range):
         items = [item.tolist() if hasattr(item, "tolist") else item for item in value]
-        if not several:
+        if not several or key in LISTS:
             yield override_text(key, items)
         elif not items:
             raise BadInput(f"{key} is a sweep over no values")
@@ -138,17 +139,23 @@ def _texts(key: str, value: Any, several: bool) -> Iterator[str]:
         yield override_text(key, value)
 
 
-def _call(function: str, texts: Sequence[str]) -> str:
+def _call(function: str, texts: Sequence[str], config_dir: str | os.PathLike[str] | None) -> str:
     """How to ask for the same again, for the study's record."""
-    return f"memcap.{function}({shlex.join(texts)!r})"
+    options = "" if config_dir is None else f", config_dir={os.fspath(config_dir)!r}"
+    return f"memcap.{function}({shlex.join(texts)!r}{options})"
 
 
 @contextlib.contextmanager
 def torch_threads_restored() -> Iterator[None]:
-    """A training chooses torch's threads for its own size; the program around it gets its number back."""
+    """A training chooses torch's threads for its own size; the program around it gets its number back.
+
+    Also a program that imports torch only afterwards: it gets the number that torch takes by itself.
+    """
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     try:
         yield
     finally:
-        if before is not None:
-            sys.modules["torch"].set_num_threads(before)
+        if "torch" in sys.modules:
+            from memcap.engines.threads import all_threads
+
+            sys.modules["torch"].set_num_threads(before or all_threads())

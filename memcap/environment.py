@@ -35,7 +35,9 @@ def tracking_overrides(arguments: list[str], environment: Mapping[str, str]) -> 
         if value != "''" and f"tracking.{key}" not in given
     ]
     mode = environment.get("WANDB_MODE")
-    if mode and not given & {"tracking.mode", "tracking"}:
+    # The option wandb leaves the mode open; another one, such as disabled, says it.
+    options = [argument for argument in arguments if argument.startswith("tracking=")]
+    if mode and "tracking.mode" not in given and options in ([], ["tracking=wandb"]):
         if mode not in MODES:
             raise BadInput(f"WANDB_MODE must be one of {', '.join(MODES)}, got {mode!r}")
         added.append(f"tracking.mode={MODES[mode]}")

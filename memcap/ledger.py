@@ -74,12 +74,24 @@ class Ledger:
             if tracking.per == "study" and tracking.mode != "disabled" and self.agent_run_id is None:
                 cells = [outcome.cell for outcome in self.outcomes]
                 self.tracker = StudyTracker(tracking, name, folder, self.study.path, cells)
-                for outcome in self.outcomes:
-                    if outcome.status in ("skipped", "failed"):
-                        self.tracker.enter(outcome.cell.run_id, {**outcome.summary, "status": outcome.status})
+                self._enter_ended(self.tracker)
             else:
                 self.tracker = WandbTracker(tracking, name, folder, agent_run_id=self.agent_run_id)
         return self.tracker
+
+    def close_tracker(self, exit_code: int) -> None:
+        """Ends the W&B runs that are still open with this exit code."""
+        if isinstance(self.tracker, StudyTracker):
+            self._enter_ended(
+                self.tracker
+            )  # also what another process finished, and what was measured meanwhile
+        if self.tracker is not None:
+            self.tracker.close(exit_code)
+
+    def _enter_ended(self, tracker: StudyTracker) -> None:
+        for outcome in self.outcomes:
+            if not self.is_open(outcome.cell):
+                tracker.enter(outcome.cell.run_id, {**outcome.summary, "status": outcome.status})
 
     def fail(self, cell: Cell, error: BaseException) -> None:
         """Records a failure; if even that cannot be written, the outcome still says it."""

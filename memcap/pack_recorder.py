@@ -161,7 +161,8 @@ class PackRecorder:
     def fail(self, member: int, error: Exception) -> None:
         """The member has no result: recorded as a failure, here and in its W&B run."""
         self.ledger.fail(self.pack[member], error)
-        self.locks.pop(self.pack[member].run_id).release()
+        if lock := self.locks.pop(self.pack[member].run_id, None):
+            lock.release()
         if member < len(self.mirrors):
             self.mirrors[member].finish({"status": "failed"}, 1)
 

@@ -64,12 +64,11 @@ class StudyRun:
         except STOPPED as error:
             stopped = error
         except BadInput:
-            if not existed:
+            if not existed and not ledger.progress.done:
                 self._leave_nothing()
             raise
         finally:
-            if ledger.tracker is not None:
-                ledger.tracker.close(130 if stopped else 1)
+            ledger.close_tracker(130 if stopped else 1)
         self._close(time.monotonic() - started)
         if stopped is not None:
             raise stopped
@@ -173,11 +172,14 @@ class StudyRun:
                 set_threads(live)
                 train_population(live, build_engine(live[0].hardware), recorder)
             return
-        except (*STOPPED, BadInput):
+        except STOPPED:
             raise
         except Exception as error:
+            if isinstance(error, BadInput) and not recorder.attempts:
+                raise  # no run was begun: W&B refuses the first one
             if len(recorder.pack) == 1:
-                recorder.fail(0, error)
+                if self.ledger.is_open(recorder.pack[0]):  # else it is recorded already
+                    recorder.fail(0, error)
                 return
         finally:
             recorder.release()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -15,14 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compositions import CONF
+from compositions import CONF, composed_config, leaves
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 
 import memcap
-from memcap.api import as_overrides
+from memcap.api import LISTS, as_overrides
 
 SMALL = "budget.steps=4 budget.check_every=2 measure.points=2 tracking=disabled"
 SMALL += " data.num_samples=12 measure.sharpness=false measure.evaluation=false measure.gradients=false"
@@ -117,6 +119,16 @@ def test_a_run_in_hand(here: Path) -> None:
     again = memcap.load_run(run.run_id[:5])
     assert again.summary == run.summary
     assert again.run_id == run.run_id
+
+
+@pytest.mark.parametrize("name", ["data", "evaluation_sets"])
+def test_other_data_than_the_recorded_are_refused(name: str, here: Path) -> None:
+    run = memcap.run(SMALL)
+    record = json.loads((run.path / "result.json").read_text(encoding="utf-8"))
+    record["provenance"]["data_fingerprint"] = "0" * 16
+    (run.path / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(memcap.BadInput, match=r"its data cannot be drawn again.* recorded 0000000000000000"):
+        getattr(memcap.load_run(run.path), name)
 
 
 @pytest.mark.parametrize("overrides", ["model=linear", "model.depth=3 model.residual=true model.bias=true"])
@@ -248,11 +260,36 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not (here / "outputs").exists()
 
 
+THREADS = """
+import sys
+import memcap
+memcap.run(sys.argv[1])
+import torch
+after = torch.get_num_threads()
+torch.set_num_threads(3)
+memcap.run(sys.argv[1] + " seed=1")
+print(after, torch.get_num_threads())
+"""
+
+
+def test_torch_has_its_own_number_of_threads_afterwards(here: Path) -> None:
+    """Also where it was not imported before, so that there was no number to keep."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, SMALL],
+        capture_output=True, text=True, cwd=here, check=True, env=environment,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "2 3"
+
+
 def test_options_of_ones_own_in_a_folder(here: Path) -> None:
     (here / "my_conf" / "model").mkdir(parents=True)
     text = (CONF / "model" / "mlp.yaml").read_text().replace("width: 16", "width: 7")
     (here / "my_conf" / "model" / "tiny.yaml").write_text(text)
     assert memcap.run(f"model=tiny {SMALL}", config_dir="my_conf").config.model.width == 7  # type: ignore[attr-defined]
+    (study,) = here.glob("outputs/studies/*/study.json")
+    command = json.loads(study.read_text(encoding="utf-8"))["command"]
+    assert command == f"memcap.run('model=tiny {SMALL}', config_dir='my_conf')"
     with pytest.raises(memcap.BadInput, match="config_dir must be a folder, got nowhere"):
         memcap.run(config_dir="nowhere")
 
@@ -301,6 +338,16 @@ def test_wandbs_variables_hold_as_on_the_command_line(here: Path, monkeypatch: p
 def test_values_become_overrides(value: Any, one: list[str], several: list[str]) -> None:
     assert as_overrides((), {"k": value}, several=False) == one
     assert as_overrides({"k": value}, {}, several=True) == several
+
+
+def test_a_key_that_takes_a_list_is_not_swept_over_it(here: Path) -> None:
+    given = {"allow_targets": ["my_parts"], "tracking": {"tags": ["a", "b"]}, "seed": [0, 1]}
+    assert as_overrides(given, {}, several=True) == [
+        "allow_targets=[my_parts]", "tracking.tags=[a,b]", "seed=0,1"
+    ]  # fmt: skip
+    config = composed_config()
+    known = [leaf for identity in ("counts", "ignored") for leaf in leaves(config, identity)]
+    assert {leaf.key for leaf in known if isinstance(leaf.value, tuple)} == set(LISTS)
 
 
 def test_the_package_names_what_it_has() -> None:

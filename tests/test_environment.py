@@ -27,6 +27,7 @@ ADDED = ["tracking.project='bits'", "tracking.entity='lab'", "tracking.mode=offl
         (["-m", "seed=0,1"], ALL, ["-m", "seed=0,1", *ADDED]),
         (["tracking.mode=online"], ALL, ["tracking.mode=online", *ADDED[:2]]),
         (["tracking=disabled"], ALL, ["tracking=disabled", *ADDED[:2]]),
+        (["tracking=wandb"], ALL, ["tracking=wandb", *ADDED]),
         (["tracking.project=a"], ALL, ["tracking.project=a", *ADDED[1:]]),
         (["++tracking.entity=a"], ALL, ["++tracking.entity=a", ADDED[0], ADDED[2]]),
         ([], {"WANDB_MODE": "", "WANDB_PROJECT": ""}, []),

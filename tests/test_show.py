@@ -123,6 +123,21 @@ def test_a_record_of_other_code_says_so(
     assert "# today's code does not take this configuration: model.kind" in page(capsys, str(folder.path))
 
 
+def test_mappings_of_the_record_are_words_and_paths_are_whole(
+    trained: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path, trained.run_id)
+    shutil.copytree(trained.path, folder.path)
+    result = json.loads((folder.path / "result.json").read_text())
+    where = "/data/" + "a-long-name-with-hyphens/" * 3 + "wandb"
+    result["provenance"]["wandb"] = {"id": "abc", "mode": "offline", "entity": None, "folder": where}
+    result["provenance"]["measured"] = [{"time": "t", "parts": ["spectrum", "trace"]}]
+    (folder.path / "result.json").write_text(json.dumps(result))
+    text = page(capsys, str(folder.path))
+    assert f"id abc, mode offline, folder\n              {where}\n" in text
+    assert "measured    time t, parts spectrum trace\n" in text
+
+
 @pytest.mark.parametrize("arguments", [[], ["--nothing"], ["a25f", "b25f"], ["a25f"]])
 def test_bad_input_is_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -148,4 +163,6 @@ def test_a_terminal_without_blocks_gets_ascii(trained: RunFolder) -> None:
         [sys.executable, "-m", "memcap.show", str(trained.path)],
         capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    assert b"memory/bits " in done.stdout
+    (curve,) = [line for line in done.stdout.splitlines() if line.startswith(b"  memory/bits ")]
+    assert b"@" in curve
+    assert b"?" not in curve

@@ -16,6 +16,7 @@ from memcap import pack_recorder, study_run
 from memcap.cells import train_cells
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
+from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
 from memcap.population import Population
 from memcap.records.run_folder import RunFolder
@@ -60,6 +61,18 @@ def test_halves_find_the_run_that_fails(tmp_path: Path, monkeypatch: pytest.Monk
     outcomes = train_cells(cells(tmp_path, range(8)))
     assert statuses(outcomes) == ["failed" if seed == 5 else "finished" for seed in range(8)]
     assert started == [[*range(8)], [0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [4], [5], [6, 7]]
+
+
+def test_bad_input_while_training_is_the_failure_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_seeds(monkeypatch, {1}, BadInput("a part of one's own refuses"))
+    outcomes = train_cells(cells(tmp_path, range(3)))
+    assert statuses(outcomes) == ["finished", "failed", "finished"]
+    assert "a part of one's own refuses" in (outcomes[1].error or "")
+    study = StudyFolder(tmp_path / "outputs", "s")
+    assert len(study.read()["cells"]) == 3
+    assert len(study.read_index()) == 2
 
 
 def test_a_failing_population_leaves_memory_before_its_halves_train(
@@ -112,6 +125,23 @@ def test_a_run_folder_that_cannot_be_written_fails_its_run_only(
     outcomes = train_cells(wanted)
     assert statuses(outcomes) == ["finished", "failed", "finished"]
     assert "No space left on device" in (outcomes[1].error or "")
+
+
+def test_a_run_that_failed_already_can_break_the_training_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(folder: RunFolder, row: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def train(configs: Any, engine: Any, listener: Any) -> None:
+        listener.on_row(0, {"train/step": 0})
+        raise ValueError("after it")
+
+    monkeypatch.setattr(RunFolder, "append", append)
+    monkeypatch.setattr(study_run, "train_population", train)
+    outcomes = train_cells(cells(tmp_path, range(2), "hardware.max_members=1"))
+    assert statuses(outcomes) == ["failed", "failed"]
+    assert "No space left on device" in (outcomes[0].error or "")
 
 
 def test_measuring_again_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

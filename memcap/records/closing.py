@@ -52,17 +52,19 @@ def print_closing(
         print(f"failed: {' '.join(cell.overrides) or cell.run_id}: {error}")
     if len(errors) > MOST_ERRORS:
         print(f"... and {len(errors) - MOST_ERRORS} more failures (failure.json in their run folders)")
-    print(f"study:  {quote(str(study.path))}  (index.jsonl: one line per run)")
-    runs = study.path.parent.parent / "runs"
-    example = rows[0].run_id
-    print(f"runs:   {quote(str(runs / example[:2] / example))}" + ("" if len(rows) == 1 else "  ..."))
-    if wandb_url:
-        print(f"W&B:    {wandb_url}")
-    files = (wandb_folder or study.path) / "wandb"
-    if any(files.glob("offline-run-*")):
-        print(f"W&B:    offline runs; to look at them in the terminal: wandb leet {quote(str(files))}")
+    _print_places(study, [row.run_id for row in rows], wandb_url, (wandb_folder or study.path) / "wandb")
     for line in suggestions(command, axes, progress):
         print(f"next:   {line}")
+
+
+def _print_places(study: StudyFolder, run_ids: Sequence[str], wandb_url: str | None, wandb: Path) -> None:
+    print(f"study:  {quote(str(study.path))}  (index.jsonl: one line per run)")
+    example = study.outputs / "runs" / run_ids[0][:2] / run_ids[0]
+    print(f"runs:   {quote(str(example))}" + ("" if len(run_ids) == 1 else "  ..."))
+    if wandb_url:
+        print(f"W&B:    {wandb_url}")
+    if any(wandb.glob("offline-run-*")):
+        print(f"W&B:    offline runs; to look at them in the terminal: wandb leet {quote(str(wandb))}")
 
 
 def suggestions(command: str, axes: Sequence[str], progress: Progress) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ class Progress:
         self.counts: Counter[str] = Counter()
         self.quiet = quiet
         self.started = self.last_line = time.monotonic()
+        self.ended: float | None = None
         self.pack = PackView(0)
         self._view: LiveView | None = None
 
@@ -51,9 +53,11 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ended = time.monotonic()
         if self._view is not None:
             self.pack = PackView(0)  # what stays on the screen is the line that counts
-            self._view.stop()
+            with contextlib.suppress(Exception):
+                self._view.stop()
             self._view = None
 
     def begin(self, num_members: int) -> None:
@@ -78,8 +82,12 @@ class Progress:
         self._refresh()
 
     def rate_per_s(self) -> float:
-        """Member-steps per second since the start."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        """Member-steps per second from the start to the end of the training; what W&B takes to close is no part."""
+        return self.done / max((self.ended or time.monotonic()) - self.started, 1e-9)
+
+    def left_s(self) -> float | None:
+        """Seconds until all is trained, at the rate so far; None before anything is."""
+        return (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done > 0 else None
 
     def summary(self) -> str:
         """'12 finished, 3 skipped', in a fixed order; only what there is."""
@@ -88,12 +96,11 @@ class Progress:
 
     def lines(self, width: int, encoding: str | None = None) -> list[str]:
         """What a live view shows, at most three lines that fit ``width``."""
-        left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done else None
         return view_lines(
             self.pack,
             share=self.done / max(self.total, 1),
             elapsed_s=time.monotonic() - self.started,
-            left_s=left_s,
+            left_s=self.left_s(),
             rate=f"{si(self.rate_per_s())} member-steps/s",
             counts=f"{self.summary()} of {self.num_cells}",
             width=width,
@@ -101,14 +108,21 @@ class Progress:
         )
 
     def _refresh(self) -> None:
+        """A screen that is gone (``2>&1 | head``, a notebook without its page) ends no training."""
+        try:
+            self._draw()
+        except Exception:
+            self._view, self.quiet = None, True
+
+    def _draw(self) -> None:
         if self._view is not None:
             self._view.refresh()
         elif not self.quiet and time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            left_s = (self.total - self.done) / max(self.rate_per_s(), 1e-9)
+            left = f" {left_s:.0f} s left," if (left_s := self.left_s()) is not None else ""
             print(
                 f"memcap: {self.done / max(self.total, 1):.0%}, {si(self.rate_per_s())} member-steps/s,"
-                f" {left_s:.0f} s left, {self.summary()} of {self.num_cells}",
+                f"{left} {self.summary()} of {self.num_cells}",
                 file=sys.stderr,
                 flush=True,
             )

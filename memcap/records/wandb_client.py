@@ -51,11 +51,15 @@ def prepare(folder: Path, in_sweep: bool = False) -> Path | None:
 
     The client reads its variables when its service starts. Its log and the copies of tables would go below the
     home folder; its reports on itself can hold up the end of the process for 20 s where a network swallows
-    them. A WANDB_MODE that only memcap knows (auto, or empty) would keep the client from starting. An agent's
+    them. A WANDB_MODE that the client does not know would keep it from starting; the next study of this process
+    still reads what it meant. An agent's
     variables make every run that is opened the agent's run, so they stay only where there is one run.
     """
     new = _make(folder / "wandb")
-    if os.environ.get("WANDB_MODE") not in (None, "online", "offline", "disabled", "shared"):
+    mode = os.environ.get("WANDB_MODE")
+    if mode == "dryrun":
+        os.environ["WANDB_MODE"] = "offline"
+    elif mode not in (None, "online", "offline", "disabled", "shared"):
         del os.environ["WANDB_MODE"]
     if not in_sweep:
         for name in _OF_A_SWEEP:

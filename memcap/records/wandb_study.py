@@ -90,7 +90,7 @@ class StudyTracker:
             self._run.finish(
                 {
                     **self._counts,
-                    "bits_best": self._best if self._ends else None,
+                    "bits_best": self._best if math.isfinite(self._best) else None,
                     "num_cells": len(self._cells),
                 },
                 exit_code if sum(self._counts.values()) < len(self._cells) or self._counts["failed"] else 0,
@@ -99,7 +99,10 @@ class StudyTracker:
         self._tracker.close(exit_code)
 
     def enter(self, run_id: str, summary: Mapping[str, Any]) -> None:
-        """A run has ended: count it, and log what is due."""
+        """A run has ended: count it, and log what is due. Of a run that was entered before, take what is new."""
+        if run_id in self._ends:
+            self._ends[run_id] |= summary
+            return
         self._ends[run_id] = dict(summary)
         status = str(summary.get("status", "failed"))
         self._counts[status] = self._counts.get(status, 0) + 1

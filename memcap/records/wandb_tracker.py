@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -199,7 +200,10 @@ class WandbTracker:
         """Say it once per tracker: a server that is away is away for every row of every run."""
         if (kind or what) not in self._warned:
             self._warned.add(kind or what)
-            self._warn(f"W&B: {what}{f': {one_line(error)}' if error else ''} (the run folders are complete)")
+            with suppress(OSError, ValueError):  # whoever read stderr is gone
+                self._warn(
+                    f"W&B: {what}{f': {one_line(error)}' if error else ''} (the run folders are complete)"
+                )
 
     def _finish_uploads(self, threads: ThreadPoolExecutor, runs: list[WandbRun]) -> None:
         """Wait for the threads as long as that may take; afterwards nothing is begun in them any more."""

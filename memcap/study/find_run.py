@@ -13,16 +13,17 @@ SHORTEST_PREFIX = 4  # hex digits: enough to be meant, and unique among a few hu
 MOST_NAMED = 4
 
 
-def find_run(text: str, outputs: str | Path = "outputs") -> RunFolder:
-    """The folder of the run whose id is ``text`` or begins with it (four digits at least).
+def find_run(run: str | Path, outputs: str | Path = "outputs") -> RunFolder:
+    """The folder of the run whose id is ``run`` or begins with it (four digits at least).
 
     The path of a run's folder, as the closing table prints it, is understood too. Raises BadInput for an id that no run
     or more than one has.
     """
+    text = str(run)
     if "/" in text:
         path = Path(text)
         path = path.parent if path.is_file() else path
-        if len(path.parts) > 3 and path.parts[-3] == "runs":
+        if len(path.parts) >= 3 and path.parts[-3] == "runs":
             text, outputs = path.name, path.parents[2]
     root = Path(outputs) / "runs"
     prefix = text.strip().lower()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memcap.study.trained_model import TrainedModel
 
 
-def load_run(run_id: str, outputs: str | Path = "outputs") -> Run:
+def load_run(run_id: str | Path, outputs: str | Path = "outputs") -> Run:
     """The run of this id, of which the first digits (four at least) will do, or of the path of its folder.
 
     Runs that failed or are not finished are runs too: ``status`` says it, and their summary is empty. Raises BadInput
@@ -140,7 +140,11 @@ class Run:
 
     @functools.cached_property
     def evaluation_sets(self) -> dict[str, Samples]:
-        """The sets that it was evaluated on and not trained on, by name (``null``, ``test``), drawn again."""
+        """The sets that it was evaluated on and not trained on, by name (``null``, ``test``), drawn again.
+
+        Raises BadInput where ``data`` does: the code that draws these is the same, and they have no fingerprint.
+        """
+        _ = self.data
         return self._dataset.evaluation()
 
     @property

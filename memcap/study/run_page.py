@@ -179,11 +179,25 @@ def _provenance(result: Mapping[str, Any], width: int) -> Iterator[str]:
         "machine": f"{known.pop('hostname', '?')}, {known.pop('platform', '?')}",
         "data": f"fingerprint {known.pop('data_fingerprint', None) or 'not recorded'}",
     }
-    parts |= {key.replace("_", " "): number_text(value) for key, value in known.items() if value}
+    parts |= {key.replace("_", " "): _recorded_text(value) for key, value in known.items() if value}
     indent = max(map(len, parts)) + 2
     for name, text in parts.items():
-        for number, line in enumerate(textwrap.wrap(text, width - indent - len(MARGIN)) or [""]):
+        # Not at hyphens: a path is to be copied.
+        lines = textwrap.wrap(
+            text, width - indent - len(MARGIN), break_on_hyphens=False, break_long_words=False
+        )
+        for number, line in enumerate(lines or [""]):
             yield f"{name if number == 0 else '':<{indent}}{line}"
+
+
+def _recorded_text(value: Any) -> str:
+    """A value of a record as words: 'mode offline, project memcap' for a mapping, what is null left out."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_recorded_text(v)}" for key, v in value.items() if v is not None)
+    if isinstance(value, list | tuple):
+        between = "; " if any(isinstance(item, Mapping) for item in value) else " "
+        return between.join(map(_recorded_text, value))
+    return number_text(value)
 
 
 def _files(folder: RunFolder) -> Iterator[str]:

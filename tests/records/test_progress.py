@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -52,6 +54,40 @@ def test_without_a_terminal_a_line_now_and_then(
     assert printed.err.startswith("memcap: 25%, ")
     assert "member-steps/s" in printed.err
     assert "0 finished of 4" in printed.err
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_reader_that_goes_away_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Progress(100, 4) as progress:
+        progress.begin(2)
+        progress.advance(50)
+    assert progress.done == 50
+
+
+def test_nothing_is_foretold_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY_S", 0.0)
+    with Progress(100, 4) as progress:
+        progress.begin(2)
+        progress.advance(50)
+    before, after = capsys.readouterr().err.splitlines()
+    assert before == "memcap: 0%, 0 member-steps/s, 0 finished of 4"
+    assert " s left, 0 finished of 4" in after
+
+
+def test_the_rate_is_that_of_the_training() -> None:
+    with Progress(100, 1, quiet=True) as progress:
+        progress.advance(100)
+    rate = progress.rate_per_s()
+    time.sleep(0.05)
+    assert progress.rate_per_s() == rate
 
 
 def on_a_terminal(code: str, columns: int = 120) -> str:

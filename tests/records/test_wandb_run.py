@@ -16,6 +16,7 @@ from wandb_cases import clean, run_script, tracking
 from wandb_files import OfflineRun, offline_runs, read_wandb_file
 
 from memcap.errors import BadInput
+from memcap.records.wandb_client import prepare
 from memcap.records.wandb_tracker import WandbTracker
 
 CONFIG: dict[str, Any] = {"seed": 0, "model": {"kind": "mlp", "width": 32, "bias": None}, "tags": ["a", "b"]}
@@ -205,6 +206,16 @@ def test_all_files_lie_in_the_folder_and_the_environment_does_not_change_the_mod
     assert stray == []
 
 
+@pytest.mark.parametrize(("mode", "left"), [("dryrun", "offline"), ("offline", "offline"), ("auto", None)])
+def test_the_next_study_of_the_process_finds_the_same_mode(
+    mode: str, left: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"WANDB_MODE": mode}
+    monkeypatch.setattr(os, "environ", environment)
+    prepare(tmp_path)
+    assert environment.get("WANDB_MODE") == left
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, warnings: list[str]) -> None:
     blocked = tmp_path / "study"
     blocked.write_text("a file stands where the folder should be")
@@ -246,6 +257,21 @@ def test_what_the_client_refuses_is_said_in_one_line(
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_warning_that_nobody_reads_ends_no_training(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def warn(line: str) -> None:
+        said.append(line)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    mirror = WandbTracker(tracking(), "widths", tmp_path, warn=warn)
+    run = mirror.start("abc", CONFIG, "name")
+    run.log({3: "a key that is no string"})  # type: ignore[dict-item]
+    run.finish({}, 0)
+    mirror.close()
+    assert len(said) == 1
 
 
 def test_rows_that_the_client_refuses_are_one_warning(tmp_path: Path, warnings: list[str]) -> None:

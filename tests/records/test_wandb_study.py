@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import wandb_cases
 from wandb_cases import train, train_here
 from wandb_files import OfflineRun, offline_runs
 from wandb_server import Server, running_server
 
+from memcap.records.run_lock import RunLock
 from memcap.records.wandb_charts import charts
 from memcap.records.wandb_ids import used_ids
 
@@ -70,6 +73,44 @@ def test_every_command_that_trains_makes_one_run(tmp_path: Path, monkeypatch: py
     assert (second.summary["finished"], second.summary["skipped"]) == (1, 2)
     content = table(study, second.history[-1], "study/cells")
     assert len(content["data"]) == 3, "with what was finished before"
+
+
+def test_a_run_that_another_process_finishes_is_a_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train_here(monkeypatch, tmp_path, "tracking=disabled", "study=theirs", "seed=1") == 0
+    (path,) = tmp_path.glob("outputs/runs/*/*/result.json")
+    path.rename(tmp_path / "result.json")
+    lock = RunLock(path.parent)
+    assert lock.acquire()
+
+    def finish() -> None:
+        (tmp_path / "result.json").rename(path)
+        lock.release()
+
+    theirs = threading.Timer(2.0, finish)
+    theirs.start()
+    study = tmp_path / "outputs" / "studies" / "s"
+    offline = ("tracking.mode=offline", "tracking.per=study", "study=s", "-m", "seed=0,1")
+    assert train_here(monkeypatch, tmp_path, *offline) == 0
+    theirs.join()
+    (run,) = offline_runs(study).values()
+    assert (run.summary["finished"], run.summary["skipped"], run.exit_code) == (1, 1, 0)
+    content = table(study, run.history[-1], "study/cells")
+    bits = content["columns"].index("memory/bits")
+    assert [row[bits] for row in content["data"] if row[0] == path.parent.name] == [
+        results(tmp_path)[path.parent.name]["summary"]["memory/bits"]
+    ]
+
+
+def test_without_bits_there_are_no_best_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tmp_path / "outputs" / "studies" / "s"
+    preset = ("experiment=sparse_autoencoder", "data.num_samples=20", "data.batch_size=null", "study=s")
+    monkeypatch.setattr(wandb_cases, "SMALL", ("budget.steps=20", "measure.points=3", "measure=light"))
+    assert train_here(monkeypatch, tmp_path, *preset, "tracking.mode=offline", "tracking.per=study") == 0
+    (run,) = offline_runs(study).values()
+    assert run.summary["finished"] == 1
+    assert run.summary["bits_best"] is None
 
 
 @pytest.fixture

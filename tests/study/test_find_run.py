@@ -27,9 +27,14 @@ def test_a_unique_prefix_is_enough(text: str, outputs: Path) -> None:
 def test_a_folder_is_understood_wherever_it_lies(outputs: Path) -> None:
     folder = outputs / "runs" / "b1" / IDS[2]
     (folder / "result.json").touch()
-    for path in (folder, f"{folder}/", folder / "result.json"):
-        found = find_run(str(path), "elsewhere")
+    for path in (folder, str(folder), f"{folder}/", folder / "result.json"):
+        found = find_run(path, "elsewhere")
         assert (found.run_id, found.path) == (IDS[2], folder)
+
+
+def test_a_folder_is_understood_from_the_outputs(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(outputs)
+    assert find_run(f"runs/b1/{IDS[2]}").path == Path("runs") / "b1" / IDS[2]
 
 
 @pytest.mark.parametrize(
