@@ -9,7 +9,7 @@ from typing import Any
 
 from memcap.config.cell import Cell
 from memcap.config.fields import build
-from memcap.config.measure_schema import MeasureConfig
+from memcap.config.measure_schema import MeasureConfig, measured
 from memcap.config.run_config import RunConfig
 from memcap.config.schema import HardwareConfig
 from memcap.errors import BadInput
@@ -63,10 +63,9 @@ def _listed(values: Mapping[str, Any], outputs: Path) -> dict[str, tuple[str, ..
 
 def _lacking(measure: MeasureConfig, result: Mapping[str, Any]) -> list[str]:
     """Keys of what the run has neither along the way nor at its end."""
-    recorded = result["config"]["measure"]
-    at_end = result.get("measured_at_end", [])
-    along = [name for name in measure.lacking(recorded) if name not in (*at_end, "points")]
-    return along + measure.lacking_at_the_end(recorded)
+    had = measured(result)
+    along = [name for name in measure.lacking(had) if name != "points"]
+    return along + measure.lacking_at_the_end(had)
 
 
 def _config(result: Mapping[str, Any], measure: MeasureConfig, hardware: HardwareConfig) -> RunConfig:

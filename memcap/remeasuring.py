@@ -177,7 +177,7 @@ def _amended(run: FinishedRun, row: Row) -> dict[str, Any]:
     """The record with what is new; what was measured along the way stays, and what was not is listed."""
     measure, recorded = run.cell.config.measure, run.result["config"]["measure"]
     at_end = {name: True for name in measure.AT_THE_END if getattr(measure, name)}
-    parts = [name for name in measure.ALONG_THE_WAY if getattr(measure, name) and not recorded.get(name)]
+    parts = [name for name in measure.lacking(recorded) if name != "points"]
     provenance = run.result["provenance"]
     said = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

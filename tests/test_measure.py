@@ -252,3 +252,33 @@ def test_bad_input_is_one_line(
     assert captured.err.count("\n") == 1
     assert said in captured.err
     assert results() == before
+
+
+def test_each_number_of_eigenvalues_is_measured_once(
+    trained: Command, measured: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained("study=s", "measure=full")
+    for number, said in ((1, "0 measured"), (3, "1 measured"), (2, "0 measured"), (4, "1 measured")):
+        for again in (False, True):
+            capsys.readouterr()
+            assert measured("study=s", f"measure.num_eigenvalues={number}") == 0
+            assert ("0 measured" if again else said) in capsys.readouterr().out
+    ((_, result),) = results().items()
+    assert "sharpness/eigenvalue_4" in result["summary"]
+    assert result["measured_at_end"] == ["num_eigenvalues"]
+    assert result["config"]["measure"]["num_eigenvalues"] == 1
+
+
+def test_training_again_loses_nothing_that_was_measured_at_the_end(
+    trained: Command, measured: Command
+) -> None:
+    trained("study=s", "measure=light")
+    measured("study=s", "measure=everything")
+    before = results()
+    assert trained("study=s", "measure=light", "measure.points=6") == 0
+    for run_id, result in results().items():
+        assert result["attempts"] == 2
+        assert result["summary"].keys() >= before[run_id]["summary"].keys()
+        assert "measured_at_end" not in result
+        assert {row["train/step"] for row in RunFolder(OUTPUTS, run_id).read_history()} >= {0, 1, 60}
+        assert "sharpness/eigenvalue_5" in RunFolder(OUTPUTS, run_id).read_history()[0]

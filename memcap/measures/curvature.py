@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.config.measure_schema import MeasureConfig
+from memcap.config.measure_schema import MeasureConfig, eigenvalue_metric
 from memcap.measures.sharpness import dense_matrix, hessian_vector_products, preconditioned, top_eigenvalues
 from memcap.measures.trace import hutchinson_trace
 from memcap.population import Population
@@ -57,10 +57,10 @@ class Curvature:
 
     def _eigenvalues(self, population: Population, product: Product) -> Columns:
         columns = self._largest(population, product, "lanczos", self.measure.num_eigenvalues)
-        named = {"sharpness/top_eigenvalue": "value_1", "sharpness/residual": "residual_1"}
+        named = {eigenvalue_metric(1): "value_1", "sharpness/residual": "residual_1"}
         for number in range(2, self.measure.num_eigenvalues + 1):
-            named[f"sharpness/eigenvalue_{number}"] = f"value_{number}"
-            named[f"sharpness/eigenvalue_{number}_residual"] = f"residual_{number}"
+            named[eigenvalue_metric(number)] = f"value_{number}"
+            named[f"{eigenvalue_metric(number)}_residual"] = f"residual_{number}"
         found = {name: columns[key] for name, key in named.items()}
         preconditioner_MP = population.preconditioner()
         if preconditioner_MP is not None:
