@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memcap import measure, study_run, train
+from memcap import measure, remeasuring, study_run, train
 from memcap.records.run_folder import RunFolder
 from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import StudyFolder
@@ -94,6 +94,7 @@ def test_what_is_added_is_what_training_with_all_measures_gives(
         assert set(record["measured_at_end"]) == {
             "evaluation",
             "conflict",
+            "num_eigenvalues",
             "sharpness",
             "trace",
             "updates",
@@ -171,6 +172,12 @@ def of_another_version(folder: RunFolder) -> str:
     return "do not give the loss that is recorded"
 
 
+def with_weights_that_are_no_numbers(folder: RunFolder) -> str:
+    weights = folder.read_arrays("weights")
+    np.savez(folder.path / "weights.npz", **{name: array * np.nan for name, array in weights.items()})
+    return "do not give the loss that is recorded"
+
+
 def with_other_data(folder: RunFolder) -> str:
     result = folder.read_result() or {}
     result["provenance"]["data_fingerprint"] = "0" * 16
@@ -179,7 +186,16 @@ def with_other_data(folder: RunFolder) -> str:
 
 
 @pytest.mark.parametrize(
-    "damage", [torn, empty, missing, of_another_shape, of_another_version, with_other_data]
+    "damage",
+    [
+        torn,
+        empty,
+        missing,
+        of_another_shape,
+        of_another_version,
+        with_weights_that_are_no_numbers,
+        with_other_data,
+    ],
 )
 def test_a_run_that_cannot_be_measured_is_skipped_and_counted(
     trained: Command,
@@ -282,3 +298,74 @@ def test_training_again_loses_nothing_that_was_measured_at_the_end(
         assert "measured_at_end" not in result
         assert {row["train/step"] for row in RunFolder(OUTPUTS, run_id).read_history()} >= {0, 1, 60}
         assert "sharpness/eigenvalue_5" in RunFolder(OUTPUTS, run_id).read_history()[0]
+
+
+def test_studies_hear_of_what_was_measured_before_an_interruption(
+    trained: Command, measured: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("-m", "model.width=3,4", "study=s", "measure=light")
+    packs = iter([remeasuring._observed, KeyboardInterrupt])
+
+    def stopped_at_the_second(pack: Any) -> Any:
+        observed: Any = next(packs)
+        if observed is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return observed(pack)
+
+    monkeypatch.setattr(remeasuring, "_observed", stopped_at_the_second)
+    assert measured("study=s") == 130
+    index = StudyFolder(OUTPUTS, "s").read_index()
+    whole = {run_id: "rounding/int8/bits" in result["summary"] for run_id, result in results().items()}
+    assert sorted(whole.values()) == [False, True]
+    assert {run_id: "rounding/int8/bits" in row for run_id, row in index.items()} == whole
+
+
+def test_a_run_is_read_when_it_is_locked(
+    trained: Command, measured: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever trains it again between the list and the lock must not find the older record in its place."""
+    trained("study=s", "measure=light")
+
+    class SlowLock(RunLock):
+        def acquire(self) -> bool:
+            path = self.path.parent / "result.json"
+            record = json.loads(path.read_text())
+            path.write_text(json.dumps({**record, "attempts": 7, "studies": ["s", "t"]}))
+            return super().acquire()
+
+    monkeypatch.setattr(remeasuring, "RunLock", SlowLock)
+    assert measured("study=s") == 0
+    ((_, result),) = results().items()
+    assert (result["attempts"], result["studies"]) == (7, ["s", "t"])
+    assert "rounding/int8/bits" in result["summary"]
+
+
+def test_a_run_that_changed_its_length_in_the_meantime_is_skipped(
+    trained: Command, measured: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained("study=s", "measure=light")
+
+    class SlowLock(RunLock):
+        def acquire(self) -> bool:
+            path = self.path.parent / "result.json"
+            path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 30}))
+            return super().acquire()
+
+    monkeypatch.setattr(remeasuring, "RunLock", SlowLock)
+    assert measured("study=s") == 1
+    assert "it was trained again in the meantime" in capsys.readouterr().out
+
+
+def test_arrays_of_a_record_stay_and_the_density_says_how_it_was_made(
+    trained: Command, measured: Command
+) -> None:
+    trained("study=s", "measure=light")
+    measured("study=s", "measure.spectrum=true", "measure.spectrum_probes=3", "measure.spectrum_steps=5")
+    ((run_id, result),) = results().items()
+    before = RunFolder(OUTPUTS, run_id).read_arrays("spectrum")["nodes"]
+    assert before.shape == (15,)
+    said = {key: result["config"]["measure"][key] for key in ("spectrum_probes", "spectrum_steps")}
+    assert said == {"spectrum_probes": 3, "spectrum_steps": 5}
+    assert measured("study=s", "measure.spectrum=true", "measure.spectrum_probes=2", "force=true") == 0
+    np.testing.assert_array_equal(RunFolder(OUTPUTS, run_id).read_arrays("spectrum")["nodes"], before)
+    assert results()[run_id]["config"] == result["config"]
