@@ -246,7 +246,12 @@ def test_diverged_runs_are_measured_too(trained: Command, measured: Command) -> 
         ((), "study=NAME"),
         (("study=s", "run=abc"), "study=NAME"),
         (("study=t",), "study must be s"),
-        (("run=12e456789012",), "run=12e456789012 has no finished run"),
+        (("run=12e456789012",), "no run in outputs/runs begins with 12e456789012"),
+        (("run=0012",), "begins with 0012"),
+        (
+            ("study=s", "measure.num_eigenvalues=49"),
+            "measure.num_eigenvalues must be ≤ measure.lanczos_iterations",
+        ),
         (("study=s", "measure=ful"), "did you mean measure=full"),
         (("study=s", "measure.roundin=true"), "measure.rounding"),
         (("study=s", "-m"), "takes no -m"),
@@ -369,3 +374,43 @@ def test_arrays_of_a_record_stay_and_the_density_says_how_it_was_made(
     assert measured("study=s", "measure.spectrum=true", "measure.spectrum_probes=2", "force=true") == 0
     np.testing.assert_array_equal(RunFolder(OUTPUTS, run_id).read_arrays("spectrum")["nodes"], before)
     assert results()[run_id]["config"] == result["config"]
+
+
+def test_four_digits_of_an_id_name_a_run(trained: Command, measured: Command) -> None:
+    trained("-m", "seed=0,1", "study=s", "measure=light")
+    first, second = sorted(results())
+    assert measured(f"run={second[:4]}") == 0
+    assert {run_id: "rounding/int8/bits" in result["summary"] for run_id, result in results().items()} == {
+        first: False,
+        second: True,
+    }
+
+
+def test_records_that_were_moved_are_measured_where_they_are(trained: Command, measured: Command) -> None:
+    """Where they were made need not exist, or be a place to write to."""
+    trained("study=s", "measure=light")
+    Path("file").write_text("")
+    for path in OUTPUTS.glob("runs/*/*/result.json"):
+        record = json.loads(path.read_text())
+        record["config"]["paths"]["outputs"] = "file/outputs"
+        path.write_text(json.dumps(record))
+    assert measured("study=s") == 0
+
+
+def test_a_part_that_is_gone_skips_its_run_only(
+    trained: Command, measured: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained("-m", "seed=0,1", "study=s", "measure=light")
+    first, second = sorted(results())
+    path = RunFolder(OUTPUTS, first).path / "result.json"
+    record = json.loads(path.read_text())
+    record["config"]["activation"] = {"_target_": "gone_part.Gone"}
+    record["config"]["allow_targets"] = ["gone_part"]
+    path.write_text(json.dumps(record))
+    capsys.readouterr()
+    assert measured("study=s") == 1
+    out = capsys.readouterr().out
+    assert "1 measured" in out
+    assert f"skipped: run {first}" in out
+    assert "gone_part" in out
+    assert "rounding/int8/bits" in results()[second]["summary"]

@@ -96,7 +96,8 @@ def check_measure(measure: MeasureConfig, num_parameters: int) -> None:
             f"measure.hessian=dense needs at most {MOST_DENSE:,} parameters, got {num_parameters:,}; use"
             " measure.hessian=lanczos"
         )
-    if measure.num_eigenvalues > measure.lanczos_iterations:
+    lanczos = measure.sharpness and measure.hessian == "lanczos"
+    if lanczos and measure.num_eigenvalues > measure.lanczos_iterations:
         raise BadInput(
             f"measure.num_eigenvalues must be ≤ measure.lanczos_iterations = {measure.lanczos_iterations}, got"
             f" {measure.num_eigenvalues}"
