@@ -38,7 +38,8 @@ class Curvature:
 
         sharpness/top_eigenvalue is that of the training loss's Hessian H, sharpness/preconditioned that of
         D⁻¹(H + λI) where the optimizer has a preconditioner D, with the λ of its L2 decay. sharpness/threshold is
-        what training gets unstable above: it bounds the preconditioned one where there is one, else the raw one + λ.
+        what training gets unstable above. It is in the units of the preconditioned one for an optimizer that has a
+        D, also where D is not known (step 0, weights alone); for others it bounds the raw one + λ.
         """
         product = loss_curvature(population)
         columns = self._eigenvalues(population, product) if self.measure.sharpness else {}
