@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from memcap.config.fields import ignored
 from memcap.errors import BadInput
 
-MOST_DENSE = 2000  # parameters of which all eigenvalues are computed: 32 MB and seconds a matrix
+MOST_DENSE = 2000  # parameters of which the full matrix is made: 32 MB in float64, and seconds to minutes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
