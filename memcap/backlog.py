@@ -9,6 +9,7 @@ from typing import Any
 
 from memcap.config.cell import Cell
 from memcap.config.implementation import own_sources
+from memcap.config.measure_schema import measured
 from memcap.ledger import Ledger
 from memcap.outcome import CellOutcome
 from memcap.records.run_folder import RunFolder
@@ -73,7 +74,7 @@ def _needs_training(cell: Cell, result: Mapping[str, Any], folder: RunFolder) ->
 
 
 def _with_all_measures(cell: Cell, result: Mapping[str, Any]) -> Cell:
-    joined = cell.config.measure.joined(result["config"]["measure"])
+    joined = cell.config.measure.joined(measured(result))
     return dataclasses.replace(cell, config=dataclasses.replace(cell.config, measure=joined))
 
 

@@ -9,20 +9,23 @@ from typing import Any
 
 from memcap.config.cell import Cell
 from memcap.config.fields import build
-from memcap.config.measure_schema import MeasureConfig
+from memcap.config.measure_schema import MeasureConfig, check_measure, measured
 from memcap.config.run_config import RunConfig
 from memcap.config.schema import HardwareConfig
 from memcap.errors import BadInput
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
+from memcap.study.find_run import find_run
 from memcap.study.recorded_config import recorded_config
 
 
 @dataclasses.dataclass(frozen=True)
 class FinishedCells:
-    """Cells that are measured, and the names of all finished runs of the request with their results."""
+    """Cells that are measured, those of which the configuration cannot be read with the reason, and the names of all
+    finished runs of the request with their results."""
 
     to_measure: list[Cell]
+    unreadable: dict[str, str]
     results: dict[str, dict[str, Any]]
     overrides: dict[str, tuple[str, ...]]
     num_unfinished: int
@@ -40,36 +43,46 @@ def finished_cells(values: Mapping[str, Any]) -> FinishedCells:
     hardware = build(HardwareConfig, values["hardware"], "hardware")
     outputs = Path(values["paths"]["outputs"])
     listed = _listed(values, outputs)
-    results, to_measure = {}, []
+    results, to_measure, unreadable = {}, [], {}
     for run_id, overrides in listed.items():
         result = RunFolder(outputs, run_id).read_result()
         if result is None:
             continue
         results[run_id] = result
         if values["force"] or _lacking(measure, result):
-            to_measure.append(Cell(_config(result, measure, hardware), run_id, overrides))
+            try:
+                config = recorded_config(result["config"])
+            except BadInput as error:  # a part of one's own that is not there any more
+                unreadable[run_id] = str(error)
+                continue
+            to_measure.append(Cell(_config(config, measure, hardware, outputs), run_id, overrides))
     if not results:
         what = f"study={values['study']}" if values["study"] else f"run={values['run']}"
         raise BadInput(f"{what} has no finished run yet, below {outputs}")
-    return FinishedCells(to_measure, results, listed, len(listed) - len(results))
+    return FinishedCells(to_measure, unreadable, results, listed, len(listed) - len(results))
 
 
 def _listed(values: Mapping[str, Any], outputs: Path) -> dict[str, tuple[str, ...]]:
     if values["run"] is not None:
-        return {str(values["run"]): ()}
+        return {find_run(str(values["run"]), outputs).run_id: ()}
     study = StudyFolder.existing(outputs, str(values["study"]))
     return {cell["run_id"]: tuple(cell["overrides"]) for cell in study.read()["cells"]}
 
 
 def _lacking(measure: MeasureConfig, result: Mapping[str, Any]) -> list[str]:
     """Keys of what the run has neither along the way nor at its end."""
-    recorded = result["config"]["measure"]
-    at_end = result.get("measured_at_end", [])
-    along = [name for name in measure.lacking(recorded) if name not in (*at_end, "points")]
-    return along + measure.lacking_at_the_end(recorded)
+    had = measured(result)
+    along = [name for name in measure.lacking(had) if name != "points"]
+    return along + measure.lacking_at_the_end(had)
 
 
-def _config(result: Mapping[str, Any], measure: MeasureConfig, hardware: HardwareConfig) -> RunConfig:
-    config = recorded_config(result["config"])
+def _config(config: RunConfig, measure: MeasureConfig, hardware: HardwareConfig, outputs: Path) -> RunConfig:
+    """The recorded configuration as it is measured here; BadInput where the model is too large for what is asked."""
+    check_measure(measure, config.num_parameters)
     kept: dict[str, Any] = {"dtype": config.hardware.dtype, "engine": config.hardware.engine}
-    return dataclasses.replace(config, measure=measure, hardware=dataclasses.replace(hardware, **kept))
+    return dataclasses.replace(
+        config,
+        measure=measure,
+        hardware=dataclasses.replace(hardware, **kept),
+        paths=dataclasses.replace(config.paths, outputs=str(outputs)),  # the records may have moved
+    )

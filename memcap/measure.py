@@ -54,6 +54,7 @@ def measure(config: DictConfig) -> None:
 
     with sigterm_as_exception(), progress(len(cells.to_measure)) as on_pack:
         measured = measure_finished(cells.to_measure, outputs, on_pack)
+    measured.refused |= cells.unreadable
     _refused.append(len(measured.refused))
     report(cells, measured, outputs, time.monotonic() - started)
 
@@ -93,7 +94,7 @@ def report(cells: FinishedCells, measured: Measured, outputs: Path, wall_time_s:
         for run_id, summary in summaries.items()
     ]
     print_metrics(rows, COLUMNS)
-    had = len(cells.results) - len(cells.to_measure)
+    had = len(cells.results) - len(cells.to_measure) - len(cells.unreadable)
     more = [f"{had} had it all"] * bool(had) + [f"{cells.num_unfinished} not finished"] * bool(
         cells.num_unfinished
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import zipfile
@@ -18,11 +19,13 @@ from memcap.config.cell import Cell
 from memcap.engines.threads import set_threads
 from memcap.errors import Interrupted
 from memcap.grouping import packs
+from memcap.measures.end_of_run import Arrays
 from memcap.measures.observation import Observer, Row
+from memcap.models import build_model
 from memcap.models.model import flatten
 from memcap.population import Population
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import RunLock
+from memcap.records.run_lock import RunLock, allow_locks
 from memcap.records.study_folder import StudyFolder, index_row
 from memcap.training import fingerprint
 
@@ -83,37 +86,45 @@ def measure_finished(
     """Adds what each cell's ``measure`` asks for to its finished run; ``on_pack`` hears of the runs done.
 
     What a record has already is not overwritten. A population that fails is measured in halves, until the failure
-    belongs to one run. Nothing is raised for a single run: it is refused, with its reason.
+    belongs to one run. Nothing is raised for a single run: it is refused, with its reason. Whatever ends this, the
+    studies hear of the runs that were measured.
     """
     measured = Measured()
-    by_steps: dict[int, list[FinishedRun]] = {}
+    by_steps: dict[int, list[Cell]] = {}
     for cell in cells:
-        try:
-            run = FinishedRun.read(cell, outputs)
-            by_steps.setdefault(int(run.result["steps"]), []).append(run)
-        except Refused as error:
-            measured.refused[cell.run_id] = str(error)
+        if (result := RunFolder(outputs, cell.run_id).read_result()) is not None:
+            by_steps.setdefault(int(result["steps"]), []).append(cell)
+        else:
+            measured.refused[cell.run_id] = "it has no result"
             on_pack(1)
-    for runs in by_steps.values():
-        by_id = {run.cell.run_id: run for run in runs}
-        for pack in packs([run.cell for run in runs]):
-            _measure_pack([by_id[cell.run_id] for cell in pack], measured)
-            on_pack(len(pack))
-    _index(measured, outputs)
+    try:
+        for steps, alike in by_steps.items():
+            for pack in packs(alike):
+                _measure_pack(pack, outputs, steps, measured)
+                on_pack(len(pack))
+    finally:
+        _index(measured, outputs)
     return measured
 
 
-def _measure_pack(pack: Sequence[FinishedRun], measured: Measured) -> None:
-    locks = {run.cell.run_id: RunLock(run.folder.path) for run in pack}
-    held = [run for run in pack if locks[run.cell.run_id].acquire()]
-    try:
-        for run in pack:
-            if run not in held:
-                measured.refused[run.cell.run_id] = "another process is working on it"
+def _measure_pack(pack: Sequence[Cell], outputs: Path, steps: int, measured: Measured) -> None:
+    """Measures those of the runs that nobody works on. They are read when they are locked: before, they may change."""
+    allow_locks(len(pack))
+    held: list[FinishedRun] = []
+    with contextlib.ExitStack() as locks:
+        for cell in pack:
+            try:
+                lock = RunLock(RunFolder(outputs, cell.run_id).path)
+                if not lock.acquire():
+                    raise Refused("another process is working on it")
+                locks.callback(lock.release)
+                run = FinishedRun.read(cell, outputs)
+                if int(run.result["steps"]) != steps:
+                    raise Refused("it was trained again in the meantime; measure it once more")
+                held.append(run)
+            except (Refused, OSError) as error:
+                measured.refused[cell.run_id] = " ".join(str(error).split())
         _measure_held(held, measured)
-    finally:
-        for run in held:
-            locks[run.cell.run_id].release()
 
 
 def _measure_held(pack: Sequence[FinishedRun], measured: Measured) -> None:
@@ -126,7 +137,7 @@ def _measure_held(pack: Sequence[FinishedRun], measured: Measured) -> None:
                 continue
             row, arrays = outcome
             record = _amended(run, row)
-            run.folder.amend(record, arrays)
+            run.folder.amend(record, _not_recorded(run, arrays))
             measured.summaries[run.cell.run_id] = record["summary"]
         return
     except (KeyboardInterrupt, Interrupted):
@@ -166,23 +177,26 @@ def _observed(pack: Sequence[FinishedRun]) -> Iterator[tuple[FinishedRun, Any]]:
 
 
 def _same_loss(row: Row, recorded: Mapping[str, Any]) -> bool:
-    for name, value in row.items():
-        if name.startswith("train/loss") and np.isfinite(value):
-            before = recorded.get(name)
-            return before is not None and abs(value - before) <= LOSS_TOLERANCE * abs(before) + LOSS_ROUNDING
-    return True  # diverged: NaN then and now
+    """Whether the loss is the recorded one; that of a diverged run is not finite, which is null in a record."""
+    (name,) = (name for name in row if name.startswith("train/loss"))
+    value, before = row[name], recorded.get(name)
+    if before is None or not np.isfinite(value):
+        return before is None and not np.isfinite(value)
+    return bool(abs(value - before) <= LOSS_TOLERANCE * abs(before) + LOSS_ROUNDING)
 
 
 def _amended(run: FinishedRun, row: Row) -> dict[str, Any]:
     """The record with what is new; what was measured along the way stays, and what was not is listed."""
     measure, recorded = run.cell.config.measure, run.result["config"]["measure"]
-    at_end = {name: True for name in measure.AT_THE_END if getattr(measure, name)}
-    parts = [name for name in measure.ALONG_THE_WAY if getattr(measure, name) and not recorded.get(name)]
+    at_end: dict[str, Any] = {name: True for name in measure.AT_THE_END if getattr(measure, name)}
+    if measure.spectrum and not recorded.get("spectrum"):
+        at_end |= {name: getattr(measure, name) for name in ("spectrum_probes", "spectrum_steps")}
+    parts = [name for name in measure.lacking(recorded) if name != "points"]
     provenance = run.result["provenance"]
     said = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "memcap": __version__,
-        "parts": [*at_end, *parts],
+        "parts": [*(name for name in at_end if name in measure.AT_THE_END), *parts],
     }
     return {
         **run.result,
@@ -191,6 +205,17 @@ def _amended(run: FinishedRun, row: Row) -> dict[str, Any]:
         "summary": {**row, **run.result["summary"]},
         "provenance": {**provenance, "measured": [*provenance.get("measured", []), said]},
     }
+
+
+def _not_recorded(run: FinishedRun, arrays: Arrays) -> Arrays:
+    """The arrays without those that the record has; a file that it does not speak of is what a kill has left."""
+    recorded, new = run.result["config"]["measure"], {}
+    for file, group in arrays.items():
+        has = recorded.get(file) and run.folder.has_arrays(file)
+        old = run.folder.read_arrays(file) if has else {}
+        if left := {name: values for name, values in group.items() if name not in old}:
+            new[file] = left
+    return new
 
 
 def _index(measured: Measured, outputs: Path) -> None:
@@ -204,8 +229,6 @@ def _index(measured: Measured, outputs: Path) -> None:
 
 
 def _checked(weights: Mapping[str, np.ndarray], cell: Cell) -> dict[str, np.ndarray]:
-    from memcap.models import build_model
-
     shapes = build_model(cell.config).shapes
     if {name: array.shape for name, array in weights.items()} != dict(shapes):
         raise Refused("weights.npz has other shapes than its configuration; force=true trains it again")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from memcap.config.fields import ignored
 from memcap.errors import BadInput
 
-MOST_DENSE = 2000  # parameters of which all eigenvalues are computed: 32 MB and seconds a matrix
+MOST_DENSE = 2000  # parameters of which the full matrix is made: 32 MB in float64, and seconds to minutes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,8 @@ class MeasureConfig:
     def lacking(self, recorded: Mapping[str, Any]) -> list[str]:
         """Keys of what this asks for along the way and a run that was measured as ``recorded`` does not have."""
         parts = [name for name in self.ALONG_THE_WAY if getattr(self, name) and not recorded.get(name)]
-        numbers = [name for name in self.NUMBERS if getattr(self, name) > recorded.get(name, 0)]
+        # Records that are older than num_eigenvalues have one.
+        numbers = [name for name in self.NUMBERS if getattr(self, name) > recorded.get(name, 1)]
         if not self.sharpness:  # nobody looks at eigenvalues
             numbers = [name for name in numbers if name != "num_eigenvalues"]
         return parts + numbers
@@ -74,6 +75,20 @@ class MeasureConfig:
         return dataclasses.replace(self, **both)
 
 
+def eigenvalue_metric(number: int) -> str:
+    """The name of one of the largest eigenvalues of the Hessian, counted from 1."""
+    return "sharpness/top_eigenvalue" if number == 1 else f"sharpness/eigenvalue_{number}"
+
+
+def measured(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished run has, along the way or at its end only, in the keys of ``MeasureConfig``."""
+    at_end = {name: True for name in result.get("measured_at_end", ()) if name in MeasureConfig.ALONG_THE_WAY}
+    number = 0
+    while eigenvalue_metric(number + 1) in result["summary"]:
+        number += 1
+    return {**result["config"]["measure"], **at_end, "num_eigenvalues": number}
+
+
 def check_measure(measure: MeasureConfig, num_parameters: int) -> None:
     """Measures that a model is too large or too small for: raises BadInput with the way out."""
     if measure.hessian == "dense" and measure.sharpness and num_parameters > MOST_DENSE:
@@ -81,7 +96,8 @@ def check_measure(measure: MeasureConfig, num_parameters: int) -> None:
             f"measure.hessian=dense needs at most {MOST_DENSE:,} parameters, got {num_parameters:,}; use"
             " measure.hessian=lanczos"
         )
-    if measure.num_eigenvalues > measure.lanczos_iterations:
+    lanczos = measure.sharpness and measure.hessian == "lanczos"
+    if lanczos and measure.num_eigenvalues > measure.lanczos_iterations:
         raise BadInput(
             f"measure.num_eigenvalues must be ≤ measure.lanczos_iterations = {measure.lanczos_iterations}, got"
             f" {measure.num_eigenvalues}"

@@ -34,7 +34,7 @@ def member_bytes(config: RunConfig) -> int:
     measure = config.measure
     lanczos = max(
         measure.lanczos_iterations * measure.sharpness,
-        measure.spectrum_steps * measure.spectrum,
+        (measure.spectrum_steps + measure.spectrum_probes) * measure.spectrum,
         measure.trace_probes * measure.trace,
         config.num_parameters * (measure.sharpness and measure.hessian == "dense"),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.config.measure_schema import MeasureConfig
+from memcap.config.measure_schema import MeasureConfig, eigenvalue_metric
 from memcap.measures.sharpness import dense_matrix, hessian_vector_products, preconditioned, top_eigenvalues
 from memcap.measures.trace import hutchinson_trace
 from memcap.population import Population
@@ -16,6 +16,7 @@ from memcap.random import stream
 
 Columns = dict[str, Tensor]
 Product = Callable[[Tensor], Tensor]
+Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 # Share of fresh noise in a warm start, so that Lanczos cannot hide in an eigenspace that is no longer the top.
 WARM_START_NOISE = 0.1
 
@@ -38,29 +39,24 @@ class Curvature:
 
         sharpness/top_eigenvalue is that of the training loss's Hessian H, sharpness/preconditioned that of
         D⁻¹(H + λI) where the optimizer has a preconditioner D, with the λ of its L2 decay. sharpness/threshold is
-        what training gets unstable above: it bounds the preconditioned one where there is one, else the raw one + λ.
+        what training gets unstable above. It is in the units of the preconditioned one for an optimizer that has a
+        D, also where D is not known (step 0, weights alone); for others it bounds the raw one + λ.
         """
         product = loss_curvature(population)
         columns = self._eigenvalues(population, product) if self.measure.sharpness else {}
         if self.measure.trace:
-            probes = [
-                stream(c.seed, "trace", population.step).integers(
-                    0, 2, (self.measure.trace_probes, population.model.num_parameters)
-                )
-                for c in population.configs
-            ]
-            probes_KMP = torch.from_numpy(np.stack(probes, axis=1) * 2.0 - 1.0)
-            found = hutchinson_trace(product, probes_KMP.to(population.parameters_MP))
+            probes_KMP = random_probes(population, "trace", self.measure.trace_probes, random_signs)
+            found = hutchinson_trace(product, probes_KMP)
             columns["sharpness/trace"] = found.value_M
             columns["sharpness/trace_standard_error"] = found.standard_error_M
         return columns
 
     def _eigenvalues(self, population: Population, product: Product) -> Columns:
         columns = self._largest(population, product, "lanczos", self.measure.num_eigenvalues)
-        named = {"sharpness/top_eigenvalue": "value_1", "sharpness/residual": "residual_1"}
+        named = {eigenvalue_metric(1): "value_1", "sharpness/residual": "residual_1"}
         for number in range(2, self.measure.num_eigenvalues + 1):
-            named[f"sharpness/eigenvalue_{number}"] = f"value_{number}"
-            named[f"sharpness/eigenvalue_{number}_residual"] = f"residual_{number}"
+            named[eigenvalue_metric(number)] = f"value_{number}"
+            named[f"{eigenvalue_metric(number)}_residual"] = f"residual_{number}"
         found = {name: columns[key] for name, key in named.items()}
         preconditioner_MP = population.preconditioner()
         if preconditioner_MP is not None:
@@ -106,7 +102,8 @@ def dense_eigenvalues(product: Product, like_MP: Tensor, *, count: int) -> tuple
     """
     values_ME = torch.full((len(like_MP), count), torch.nan, dtype=torch.float64)
     bounds_ME = values_ME.clone()
-    for member, matrix_PP in enumerate(dense_matrix(product, like_MP).double().cpu()):
+    for member, of_member_PP in enumerate(dense_matrix(product, like_MP)):
+        matrix_PP = of_member_PP.cpu().double()
         if matrix_PP.isfinite().all():
             eigenvalues = torch.linalg.eigvalsh((matrix_PP + matrix_PP.T) / 2).flip(0)[:count]
             values_ME[member, : len(eigenvalues)] = eigenvalues
@@ -130,6 +127,24 @@ def _with_penalty(population: Population, product: Product) -> Product:
         return product
     penalty_M1 = penalty_M[:, None].to(population.device, population.dtype)
     return lambda vector_MP: product(vector_MP) + penalty_M1 * vector_MP
+
+
+def random_probes(population: Population, purpose: str, count: int, draw: Draw) -> Tensor:
+    """K = count random vectors [K, M, P] from each member's own stream, others at every step.
+
+    In the population's dtype from the start: all of them in float64 would be more than the Krylov space takes.
+    """
+    shape = count, population.model.num_parameters
+    probes_KMP = torch.empty(count, len(population), shape[1], dtype=population.dtype)
+    for member, config in enumerate(population.configs):
+        values = draw(stream(config.seed, purpose, population.step), shape)
+        probes_KMP[:, member] = torch.from_numpy(values)
+    return probes_KMP.to(population.device)
+
+
+def random_signs(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """±1 with equal chances."""
+    return generator.integers(0, 2, shape) * 2.0 - 1.0
 
 
 def unit_noise(population: Population, purpose: str) -> Tensor:

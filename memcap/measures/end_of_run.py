@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig
-from memcap.measures.curvature import loss_curvature
+from memcap.measures.curvature import loss_curvature, random_probes
 from memcap.measures.data_bias import bias_alignments, data_bias
 from memcap.measures.memory import training_columns
 from memcap.measures.rounding import ROUNDING_FORMATS, rounded
 from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
 from memcap.measures.spectrum import stochastic_lanczos_quadrature
 from memcap.population import Batch, Population
-from memcap.random import stream
 
 Columns = dict[str, Tensor]
 Arrays = dict[str, dict[str, np.ndarray]]  # file name -> array name -> values of one member
@@ -121,12 +120,12 @@ def rounding_columns(population: Population) -> Columns:
 
 def spectra(population: Population, measure: MeasureConfig) -> list[dict[str, np.ndarray]]:
     """Quadrature nodes (eigenvalues) and weights (their share of all P, sum 1) of each member's Hessian."""
-    size = population.model.num_parameters
-    probes = [
-        stream(c.seed, "spectrum", population.step).standard_normal((measure.spectrum_probes, size))
-        for c in population.configs
-    ]
-    probes_KMP = torch.from_numpy(np.stack(probes, axis=1)).to(population.parameters_MP)
+    probes_KMP = random_probes(
+        population,
+        "spectrum",
+        measure.spectrum_probes,
+        lambda generator, shape: generator.standard_normal(shape),
+    )
     found = stochastic_lanczos_quadrature(
         loss_curvature(population), probes_KMP, steps=measure.spectrum_steps
     )

@@ -37,7 +37,7 @@ def conflict_columns(
     if batch.num_slots < population.training_set.num_slots:
         gradients_MP = gradients(population, batch)
     preconditioner_MP = population.preconditioner()
-    weights_MP = None if preconditioner_MP is None else preconditioner_MP.reciprocal().square()
+    weights_MP = None if preconditioner_MP is None else preconditioner_MP.double().reciprocal().square()
     raw_MN, weighted_MN = sample_gradient_norms(population, batch, weights_MP)
     correct_MN = None if scores.correct_MN is None else scores.correct_MN[:, : batch.num_slots]
     mask_MN = batch.full_mask(raw_MN)

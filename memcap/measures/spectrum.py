@@ -13,13 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from memcap.config.measure_schema import MOST_DENSE
 from memcap.errors import BadInput
 from memcap.measures.krylov import KrylovSpace
 from memcap.measures.sharpness import dense_hessian
 from memcap.measures.trace import Estimate, mean_over_probes
-
-# Above it, P products and P³ for the eigenvalues take minutes, and [M, P, P] is 32 MB a member in float64.
-MAX_DENSE_PARAMETERS = 2_000
 
 
 class Quadrature(NamedTuple):
@@ -46,9 +44,9 @@ def dense_spectrum(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP
     is NaN. Cost: P products for all members together and P³ operations each; memory [M, P, P].
     """
     num_parameters = parameters_MP.shape[1]
-    if num_parameters > MAX_DENSE_PARAMETERS:
+    if num_parameters > MOST_DENSE:
         raise BadInput(
-            f"dense_spectrum: got {num_parameters} parameters, expected at most {MAX_DENSE_PARAMETERS}; "
+            f"dense_spectrum: got {num_parameters} parameters, expected at most {MOST_DENSE}; "
             "for larger models use stochastic_lanczos_quadrature, or a smaller model"
         )
     eigenvalues_MP = torch.full(parameters_MP.shape, torch.nan, dtype=torch.float64)

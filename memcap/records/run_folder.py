@@ -161,7 +161,8 @@ class RunFolder:
     def amend(self, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         """Replace a finished record by one that says more: arrays first, then the result.
 
-        Arrays of a file that is there already stand beside the new ones, which win where both have a name.
+        Arrays of a file that is there already stand beside the new ones, which win where both have a name. Studies
+        that noted themselves in the meantime stay noted.
         """
         folder = self._truth()
         joined = {
@@ -169,7 +170,8 @@ class RunFolder:
             for name, group in arrays.items()
         }
         self._write_arrays(folder, joined)
-        atomic.write_json(folder / "result.json", result)
+        studies = dict.fromkeys([*(self.read_result() or {}).get("studies", []), *result.get("studies", [])])
+        atomic.write_json(folder / "result.json", {**result, "studies": list(studies)})
 
     def fail(self, failure: Mapping[str, Any]) -> None:
         """Write why this attempt ended without a result; a finished record of before stays as it was."""

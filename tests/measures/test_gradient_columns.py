@@ -99,3 +99,16 @@ def test_weights_without_a_state_have_neither_updates_nor_a_preconditioner() -> 
     assert not [name for name in row if "precondition" in name or name.startswith("updates/")]
     with pytest.raises(ValueError, match="can be measured, not trained"):
         BatchedEngine().advance(bare, 1)
+
+
+def test_a_tiny_preconditioner_is_no_infinite_weight() -> None:
+    """Weights behind an input that is always 0 have D = ε (1 − β₁ᵗ), whose inverse square float32 does not hold."""
+    common = ("activation=tanh", "hardware.dtype=float32", "optimizer.epsilon=1e-25")
+    population = small_population(
+        common, (("seed=3", "data.num_samples=5"), ("seed=1", "data.num_samples=14"))
+    )
+    population.training_set.inputs_MND[:, :, 0] = 0
+    BatchedEngine().advance(population, 5)
+    for row in Observer(population).observe(population):
+        assert np.isfinite(row["gradients/preconditioned/norm"])
+        assert 0 < row["gradients/preconditioned/coherence"] <= 1

@@ -10,9 +10,9 @@ import torch
 from matrix_cases import matrix, products, rademacher, randn
 from torch import Tensor
 
+from memcap.config.measure_schema import MOST_DENSE
 from memcap.errors import BadInput
 from memcap.measures.spectrum import (
-    MAX_DENSE_PARAMETERS,
     Quadrature,
     dense_spectrum,
     spectral_density,
@@ -57,7 +57,7 @@ def test_dense_spectrum_is_float64_and_nan_for_its_own_member_only() -> None:
 
 def test_dense_spectrum_of_a_large_model_is_refused_before_any_work() -> None:
     with pytest.raises(BadInput, match=r"got 2001 parameters, expected at most 2000; .*lanczos"):
-        dense_spectrum(lambda p_MP: pytest.fail("it was called"), torch.zeros(1, MAX_DENSE_PARAMETERS + 1))
+        dense_spectrum(lambda p_MP: pytest.fail("it was called"), torch.zeros(1, MOST_DENSE + 1))
 
 
 def moment_of_probes(matrices_MPP: Tensor, probes_KMP: Tensor, order: int) -> Tensor:

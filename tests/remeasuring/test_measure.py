@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from measure_cases import OUTPUTS, Command, results
 
-from memcap import measure, study_run, train
+from memcap import study_run
 from memcap.records.run_folder import RunFolder
 from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import StudyFolder
-
-SMALL = ("data.num_samples=20", "budget.steps=60", "measure.points=4", "model.width=4", "tracking=disabled")
-Command = Callable[..., int]
-OUTPUTS = Path("outputs")
-
-
-@pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Trains in an empty directory, which is the working directory then."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["memcap.train", *SMALL, *arguments])
-        return train.main()
-
-    return call
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Command:
-    def call(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["memcap.measure", *arguments])
-        return measure.main()
-
-    return call
-
-
-def results() -> dict[str, dict[str, Any]]:
-    found = (json.loads(path.read_text()) for path in sorted(OUTPUTS.glob("runs/*/*/result.json")))
-    return {result["run_id"]: result for result in found}
 
 
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +64,7 @@ def test_what_is_added_is_what_training_with_all_measures_gives(
         assert set(record["measured_at_end"]) == {
             "evaluation",
             "conflict",
+            "num_eigenvalues",
             "sharpness",
             "trace",
             "updates",
@@ -171,6 +142,12 @@ def of_another_version(folder: RunFolder) -> str:
     return "do not give the loss that is recorded"
 
 
+def with_weights_that_are_no_numbers(folder: RunFolder) -> str:
+    weights = folder.read_arrays("weights")
+    np.savez(folder.path / "weights.npz", **{name: array * np.nan for name, array in weights.items()})
+    return "do not give the loss that is recorded"
+
+
 def with_other_data(folder: RunFolder) -> str:
     result = folder.read_result() or {}
     result["provenance"]["data_fingerprint"] = "0" * 16
@@ -179,7 +156,16 @@ def with_other_data(folder: RunFolder) -> str:
 
 
 @pytest.mark.parametrize(
-    "damage", [torn, empty, missing, of_another_shape, of_another_version, with_other_data]
+    "damage",
+    [
+        torn,
+        empty,
+        missing,
+        of_another_shape,
+        of_another_version,
+        with_weights_that_are_no_numbers,
+        with_other_data,
+    ],
 )
 def test_a_run_that_cannot_be_measured_is_skipped_and_counted(
     trained: Command,
@@ -230,7 +216,12 @@ def test_diverged_runs_are_measured_too(trained: Command, measured: Command) -> 
         ((), "study=NAME"),
         (("study=s", "run=abc"), "study=NAME"),
         (("study=t",), "study must be s"),
-        (("run=12e456789012",), "run=12e456789012 has no finished run"),
+        (("run=12e456789012",), "no run in outputs/runs begins with 12e456789012"),
+        (("run=0012",), "begins with 0012"),
+        (
+            ("study=s", "measure.num_eigenvalues=49"),
+            "measure.num_eigenvalues must be ≤ measure.lanczos_iterations",
+        ),
         (("study=s", "measure=ful"), "did you mean measure=full"),
         (("study=s", "measure.roundin=true"), "measure.rounding"),
         (("study=s", "-m"), "takes no -m"),
