@@ -58,12 +58,12 @@ class Ledger:
         folder = self.config.tracking.folder
         return Path(folder) / self.study.name if folder else self.study.path
 
-    def check_num_wandb_runs(self) -> None:
-        """Raises BadInput where a study would make more W&B runs than ``tracking.max_runs``."""
-        tracking, number = self.config.tracking, len(self.by_id)
+    def check_num_wandb_runs(self, number: int) -> None:
+        """Raises BadInput where a command would make more W&B runs than ``tracking.max_runs``."""
+        tracking = self.config.tracking
         if tracking.mode != "disabled" and tracking.per == "run" and number > tracking.max_runs:
             raise BadInput(
-                f"tracking.max_runs={tracking.max_runs} W&B runs of one study, but it has {number} cells; use"
+                f"tracking.max_runs={tracking.max_runs} W&B runs at most, but {number} cells are to be trained; use"
                 f" tracking.per=study (one W&B run with a table), tracking=disabled, or tracking.max_runs={number}"
             )
 

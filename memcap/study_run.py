@@ -46,7 +46,7 @@ class StudyRun:
         existed = ledger.study.path.exists()
         if todo:
             allow_locks(ledger.config.hardware.max_members)
-            ledger.check_num_wandb_runs()
+            ledger.check_num_wandb_runs(len(todo))
         stopped: BaseException | None = None
         try:
             if todo:
