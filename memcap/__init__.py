@@ -25,10 +25,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memcap.api import BadInput, Run, RunFailed, load_run, load_study, run, sweep
+    from memcap.api import BadInput, Run, RunFailed, load_run, load_study, run, spectral_density, sweep
 
 __version__ = "0.1.0"
-__all__ = ["BadInput", "Run", "RunFailed", "__version__", "load_run", "load_study", "run", "sweep"]
+__all__ = [
+    "BadInput",
+    "Run",
+    "RunFailed",
+    "__version__",
+    "load_run",
+    "load_study",
+    "run",
+    "spectral_density",
+    "sweep",
+]
 
 if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
 
@@ -43,4 +53,4 @@ if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted(__all__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 COMMANDS = {
@@ -13,10 +15,13 @@ COMMANDS = {
 
 def main() -> int:
     """Lists the commands."""
-    print("memcap measures how many bits a neural network can memorize.\n")
-    for name, meaning in COMMANDS.items():
-        print(f"  python -m {name:<14} {meaning}")
-    print("\nTry: python -m memcap.train -m model.width=8,16,32")
+    lines = [f"  python -m {name:<14} {meaning}" for name, meaning in COMMANDS.items()]
+    try:
+        print("memcap measures how many bits a neural network can memorize.\n", *lines, sep="\n")
+        print("\nTry: python -m memcap.train -m model.width=8,16,32", flush=True)
+    except BrokenPipeError:  # | head
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -20,6 +20,7 @@ from memcap.config.override_text import override_text, value_text
 from memcap.errors import BadInput
 from memcap.hydra_session import HydraSession, SweepTask
 from memcap.study import Run, load_run, load_study
+from memcap.study.density import spectral_density
 from memcap.study.load import runs_table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from memcap.outcome import CellOutcome
 
-__all__ = ["BadInput", "Run", "RunFailed", "load_run", "load_study", "run", "sweep"]
+__all__ = ["BadInput", "Run", "RunFailed", "load_run", "load_study", "run", "spectral_density", "sweep"]
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 LISTS = ("allow_targets", "tracking.tags")  # keys whose one value is a list; a sweep has one of each

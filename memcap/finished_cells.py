@@ -72,7 +72,7 @@ def _listed(values: Mapping[str, Any], outputs: Path) -> dict[str, tuple[str, ..
 def _lacking(measure: MeasureConfig, result: Mapping[str, Any]) -> list[str]:
     """Keys of what the run has neither along the way nor at its end."""
     had = measured(result)
-    along = [name for name in measure.lacking(had) if name != "points"]
+    along = [name for name in measure.lacking(had) if name not in measure.TRAINING_ONLY]
     return along + measure.lacking_at_the_end(had)
 
 

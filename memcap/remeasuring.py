@@ -191,12 +191,12 @@ def _amended(run: FinishedRun, row: Row) -> dict[str, Any]:
     at_end: dict[str, Any] = {name: True for name in measure.AT_THE_END if getattr(measure, name)}
     if measure.spectrum and not recorded.get("spectrum"):
         at_end |= {name: getattr(measure, name) for name in ("spectrum_probes", "spectrum_steps")}
-    parts = [name for name in measure.lacking(recorded) if name != "points"]
+    parts = [name for name in measure.lacking(recorded) if name not in measure.TRAINING_ONLY]
     provenance = run.result["provenance"]
     said = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "memcap": __version__,
-        "parts": [*(name for name in at_end if name in measure.AT_THE_END), *parts],
+        "parts": [*measure.lacking_at_the_end(recorded), *parts],
     }
     return {
         **run.result,
@@ -226,6 +226,7 @@ def _index(measured: Measured, outputs: Path) -> None:
         for cell in study.read()["cells"]:
             if result := results.get(cell["run_id"]):
                 study.append_index(index_row(result, cell["overrides"]))
+        study.tidy_index()
 
 
 def _checked(weights: Mapping[str, np.ndarray], cell: Cell) -> dict[str, np.ndarray]:

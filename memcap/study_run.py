@@ -198,6 +198,8 @@ class StudyRun:
         for outcome in ledger.outcomes:
             if ledger.is_open(outcome.cell):
                 ledger.progress.count("interrupted")
+        with contextlib.suppress(OSError):  # the index can be rebuilt from the run folders
+            ledger.study.tidy_index()
         try:
             print_closing(
                 [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],

@@ -16,7 +16,12 @@ import matplotlib.pyplot as plt
 
 from memcap.study import load_study
 
-runs = load_study("bits_vs_samples")
+try:
+    runs = load_study("bits_vs_samples")
+except ValueError as error:
+    raise SystemExit(
+        f"{error}\nfirst: python -m memcap.train -m experiment=bits_vs_samples seed=0,1,2 study=bits_vs_samples"
+    ) from None
 figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 num_classes = int(runs["data.num_classes"].iloc[0])
 largest = runs["data.num_samples"].max()

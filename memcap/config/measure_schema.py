@@ -26,6 +26,8 @@ class MeasureConfig:
         "weights",
     )
     AT_THE_END: ClassVar = ("samples", "rounding", "spectrum")
+    # Of these, what kept weights cannot give even at the end: it needs the optimizer's state, or a path.
+    TRAINING_ONLY: ClassVar = ("updates", "points")
     # More of them is more than fewer.
     NUMBERS: ClassVar = ("points", "num_eigenvalues")
 

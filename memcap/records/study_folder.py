@@ -93,7 +93,18 @@ class StudyFolder:
 
     def append_index(self, row: Mapping[str, Any]) -> None:
         """Add the row of a run that has just finished (see ``index_row``)."""
-        atomic.append_line(self.path / "index.jsonl", row, mend=True)
+        with self._locked():
+            atomic.append_line(self.path / "index.jsonl", row, mend=True)
+
+    def tidy_index(self) -> None:
+        """Leaves one line for each run: its latest. Lines of runs that were trained or measured again go."""
+        path = self.path / "index.jsonl"
+        if not path.exists():
+            return
+        with self._locked():
+            rows = self.read_index()
+            if path.read_bytes().count(b"\n") != len(rows):
+                atomic.write_text(path, "".join(atomic.strict_json(row) + "\n" for row in rows.values()))
 
     def read_index(self) -> dict[str, dict[str, Any]]:
         """The latest row of each run id, in the order of their first rows; torn lines are left out."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import threading
 from contextlib import suppress
 from typing import Any, Final
@@ -44,6 +46,8 @@ def find_credentials() -> Credentials | None:
     from wandb.sdk.lib import wbauth
 
     try:
+        if (url := os.environ.get("WANDB_BASE_URL")) and not re.match(r"https?://[^/\s]+", url):
+            raise ValueError(f"WANDB_BASE_URL must be an address like https://api.wandb.ai, got {url}")
         base_url = str(wandb.setup(wandb.Settings(silent=True)).settings.base_url)
         # wandb.login(prompt=False) answers False whenever WANDB_MODE=offline, and rewrites the settings file.
         found = wbauth.authenticate_session(

@@ -187,9 +187,7 @@ class WandbTracker:
         if trouble:
             self.lose_server(trouble)
         else:
-            self.warn(
-                f"{reason}; what it lacks is in {self.folder / 'wandb'}, for `wandb sync`", kind=SERVER
-            )
+            self.warn(f"{reason}; what it lacks is in {self.folder / 'wandb'}, for `wandb sync`", kind=SERVER)
 
     def lose_server(self, reason: str, error: Exception | None = None) -> None:
         """From now on runs are offline runs."""

@@ -122,6 +122,7 @@ def test_online_without_a_server_is_refused_at_once(tmp_path: Path) -> None:
         ({"mode": "online"}, {"WANDB_API_KEY": ""}, "tracking.mode=online needs W&B credentials, got none"),
         ({"entity": "nobody"}, {}, "tracking.entity=nobody is no user or team that W&B knows"),
         ({"project": "a/b"}, {}, "project name 'a/b'"),
+        ({}, {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "nonsense"}, "WANDB_BASE_URL must be an address like"),
         ({}, {"WANDB_API_KEY": "short"}, "API key must have 40+ characters, has 5"),
         ({}, {"WANDB_API_KEY": "!" * 40}, "API key may only contain"),
     ],

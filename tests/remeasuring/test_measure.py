@@ -67,7 +67,6 @@ def test_what_is_added_is_what_training_with_all_measures_gives(
             "num_eigenvalues",
             "sharpness",
             "trace",
-            "updates",
             "weights",
         }
         assert record["provenance"]["measured"][0]["parts"]
