@@ -1,0 +1,93 @@
+"""One block of samples through a chain and back."""
+
+from __future__ import annotations
+
+from memcap.engines.fused.layout import (
+    ACTIVATED,
+    FAN_IN,
+    FAN_OUT,
+    OUTPUTS,
+    ROWS,
+    SKIPS,
+    SLOPES,
+    STRETCH,
+    WEIGHTS,
+)
+from memcap.engines.fused.pieces import call, compiled
+from memcap.engines.fused.simd import lanes_of, load, store
+
+
+@compiled
+def forward(s, layers, activation, addresses, places, inputs, samples):
+    """Outputs and slopes of all layers; the last one's outputs [V, samples] are those of the network."""
+    hidden = inputs
+    for k in range(len(layers)):
+        fan_in, fan_out, rows = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, ROWS]
+        outputs, slopes = layers[k, OUTPUTS], layers[k, SLOPES]
+        if rows > fan_in:  # a bias is the weight of one more input, which is 1
+            for i in range(hidden + fan_in * samples, hidden + rows * samples):
+                s[i] = 1
+        is_activated = layers[k, ACTIVATED] != 0
+        sums = places.preactivations if is_activated else outputs
+        weights = places.parameters + layers[k, WEIGHTS]
+        call(addresses.product, s, (fan_out, weights, 1, fan_out, hidden, sums, samples, rows))
+        if is_activated:
+            activate(s, activation, places.registers, sums, outputs, slopes, fan_out * samples)
+            if layers[k, SKIPS]:
+                _add(s, hidden, outputs, fan_out * samples)
+        hidden = outputs
+
+
+@compiled
+def activate(s, activation, registers, inputs, values, slopes, count):
+    """act(x) and act'(x) of ``count`` elements by the activation's program.
+
+    ``registers``: the first of the program's registers, STRETCH values and STRETCH derivatives each; of register
+    0, which is x, the derivatives must be 1. A stretch is short enough for all of them to stay in the cache.
+    """
+    last = len(activation.operations) - 1
+    for start in range(0, count, STRETCH):
+        for k in range(last + 1):
+            piece, code = activation.operations[k, 0], activation.operations[k, 1]
+            left, right = activation.operations[k, 2], activation.operations[k, 3]
+            first, second = registers + 2 * STRETCH * left, registers + 2 * STRETCH * right
+            a = inputs + start if left == 0 else first
+            b = inputs + start if right == 0 else second
+            out = values + start if k == last else registers + 2 * STRETCH * (k + 1)
+            dout = slopes + start if k == last else registers + 2 * STRETCH * (k + 1) + STRETCH
+            places = (code, a, first + STRETCH, b, second + STRETCH, activation.numbers[k], out, dout)
+            call(activation.addresses[piece], s, (*places, min(STRETCH, count - start)))
+
+
+@compiled
+def backward(s, layers, addresses, places, inputs, samples):
+    """Adds the block's part of the gradient; in place of the outputs stand the loss's derivatives by them."""
+    delta = layers[len(layers) - 1, OUTPUTS]
+    for k in range(len(layers) - 1, -1, -1):
+        fan_in, fan_out, rows = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, ROWS]
+        by_sums = delta
+        if layers[k, ACTIVATED]:
+            by_sums = layers[k, SLOPES]
+            _multiply(s, delta, by_sums, fan_out * samples)
+        hidden = inputs if k == 0 else layers[k - 1, OUTPUTS]
+        gradient = places.gradient + layers[k, WEIGHTS]
+        call(addresses.add_gradient, s, (rows, fan_out, hidden, by_sums, samples, gradient))
+        if k > 0:
+            below = places.other_delta if delta == places.delta else places.delta
+            weights = places.parameters + layers[k, WEIGHTS]
+            call(addresses.product, s, (fan_in, weights, fan_out, 1, by_sums, below, samples, fan_out))
+            if layers[k, SKIPS]:
+                _add(s, delta, below, fan_in * samples)
+            delta = below
+
+
+@compiled
+def _add(s, source, target, count):
+    for i in range(0, count, lanes_of(s)):
+        store(s, target + i, load(s, target + i) + load(s, source + i))
+
+
+@compiled
+def _multiply(s, source, target, count):
+    for i in range(0, count, lanes_of(s)):
+        store(s, target + i, load(s, target + i) * load(s, source + i))

@@ -1,0 +1,156 @@
+"""Trains the members of a population one by one, each in the cache of the core that takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+
+from memcap.config.run_config import RunConfig
+from memcap.data.order import batch_indices
+from memcap.engines.fused.kernel import Data
+from memcap.engines.fused.layout import layout
+from memcap.engines.fused.library import kernel_of
+from memcap.engines.fused.scalars import STEPS_PREPARED, StepScalars
+from memcap.engines.threads import threads_over_members
+from memcap.models.chain import Chain
+from memcap.population import Population
+
+CACHE_LINE_BYTES = 64
+# Work that is done without a look at Ctrl-C, in floating-point operations: about a quarter of a second of one core.
+OPERATIONS_AT_ONCE = 1e10
+
+
+class FusedEngine:
+    """Forward, backward and update of a member in one compiled loop; members are spread over threads.
+
+    What a member computes depends on nothing but itself: its bits are the same alone, beside others and with any
+    number of threads.
+    """
+
+    name: ClassVar[str] = "fused"
+
+    def __init__(self, num_threads: int = 1) -> None:
+        self.num_threads = num_threads
+        self.scalars = StepScalars()
+
+    @classmethod
+    def prepared(cls, configs: Sequence[RunConfig]) -> FusedEngine:
+        """The engine for a population, with its kernel built."""
+        kernel_of(configs[0])
+        return cls(threads_over_members(configs))
+
+    def advance(self, population: Population, num_steps: int) -> None:
+        """``num_steps`` steps in place; however a training is split into calls, the bits are the same."""
+        end = population.step + num_steps
+        members = [Member(population, place) for place in range(len(population))]
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            while population.step < end:
+                count = min(end - population.step, _steps_at_once(population))
+                self._run(
+                    pool,
+                    [member.steps(self.scalars.of(population, member.place, count)) for member in members],
+                )
+                population.step += count
+
+    def _run(self, pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> None:
+        if self.num_threads == 1 or len(calls) == 1:
+            for call in calls:
+                call()
+            return
+        futures = [pool.submit(call) for call in calls]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+class Member:
+    """One member of a population, as the kernel needs it."""
+
+    def __init__(self, population: Population, place: int, *, wants_loss: bool = False) -> None:
+        self.population, self.place = population, place
+        self.config = population.configs[place]
+        self.num_samples = int(population.training_set.counts_M[place])
+        self.train, self.activation, self.addresses = kernel_of(self.config, wants_loss=wants_loss)
+        self.data = self._data()
+        self.dtype = self.data.inputs_ND.dtype
+        assert isinstance(population.model, Chain)
+        self.layers, self.places = layout(
+            population.model.layers,
+            bias=population.model.config.bias,
+            num_operations=len(self.activation.operations),
+            samples=self.config.data.batch_size or self.num_samples,
+            num_targets=self.data.targets_NF.shape[1],
+            itemsize=self.dtype.itemsize,
+        )
+
+    def steps(self, scalars_KC: np.ndarray) -> Callable[[], np.ndarray]:
+        """What trains the next K steps in place; it returns the scratch array."""
+        order = self._order(len(scalars_KC))
+        clip_norm = self.config.optimizer.clip_norm
+
+        def run() -> np.ndarray:
+            scratch, rows = aligned(self.places.size, self.dtype), self._rows()
+            for place, row in rows.items():
+                scratch[place : place + len(row)] = row
+            self.train(
+                scratch, self.places, self.layers, self.activation, self.addresses, self.data, order,
+                0.0 if clip_norm is None else float(clip_norm), scalars_KC,
+            )  # fmt: skip
+            for place, row in rows.items():
+                row[:] = scratch[place : place + len(row)]
+            return scratch
+
+        return run
+
+    def _rows(self) -> dict[int, np.ndarray]:
+        """Parameters and state by their places in the scratch array."""
+        population, places = self.population, self.places
+        if population.state is None:
+            raise ValueError("the optimizer's state is not known: these weights can be measured, not trained")
+        tensors = [population.parameters_MP, *(population.state[n] for n in population.optimizer.state_names)]
+        at = (places.parameters, places.first_state, places.second_state)
+        return {place: tensor[self.place].numpy() for place, tensor in zip(at, tensors, strict=False)}
+
+    def _order(self, num_steps: int) -> np.ndarray:
+        """The samples of each step [K, B], or all of them [1, N]."""
+        batch_size = self.config.data.batch_size
+        if batch_size is None:
+            return np.arange(self.num_samples)[None]
+        step = self.population.step
+        return batch_indices(self.config.seed, step, num_steps, self.num_samples, batch_size)
+
+    def _data(self) -> Data:
+        population, first = self.population, self.population.training_set
+        inputs_ND, targets = first.inputs_MND[self.place].numpy(), first.targets[self.place].numpy()
+        num_outputs = self.config.data.num_outputs
+        importance_F = np.ones(num_outputs, dtype=inputs_ND.dtype)
+        if population.importance_MF is not None and getattr(self.config.objective, "use_importance", False):
+            importance_F = population.importance_MF[self.place].numpy()
+        if targets.dtype.kind != "f":
+            if self.config.objective.kind == "squared_error":
+                targets = np.eye(num_outputs)[targets]
+            else:
+                targets, importance_F = targets[:, None], importance_F[:1]
+        return Data(inputs_ND, targets.astype(inputs_ND.dtype), importance_F)
+
+
+def _steps_at_once(population: Population) -> int:
+    """So many that the program soon hears of Ctrl-C, and no more than the scalars that are prepared together."""
+    samples = max(config.data.batch_size or config.data.num_measured for config in population.configs)
+    operations = 6 * population.parameters_MP.numel() * samples
+    left = STEPS_PREPARED - population.step % STEPS_PREPARED
+    return min(max(int(OPERATIONS_AT_ONCE / operations), 1), left)
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin with a line of the cache, so that no register straddles two."""
+    extra = CACHE_LINE_BYTES // dtype.itemsize
+    memory = np.zeros(size + extra, dtype=dtype)
+    start = -memory.ctypes.data // dtype.itemsize % extra
+    return memory[start : start + size]
