@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from population_cases import small_config, small_population
 from torch import Tensor
@@ -127,6 +127,8 @@ def assert_one_step_agrees(population: Population) -> None:
 def test_a_step_is_that_of_the_batched_engine(common: tuple[str, ...], steps: int) -> None:
     population = members(*common)
     BatchedEngine().advance(population, steps)
+    losses_M = population.losses(population.parameters_MP, population.training_set)
+    assume(bool((losses_M < 1e6).all()))  # some that are drawn diverge
     assert_one_step_agrees(population)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from memcap.engines.fused.layout import (
     ACTIVATED,
+    COLUMNS,
     FAN_IN,
     FAN_OUT,
     OUTPUTS,
@@ -17,23 +20,45 @@ from memcap.engines.fused.pieces import call, compiled
 from memcap.engines.fused.simd import lanes_of, load, store
 
 
+class Chain(NamedTuple):
+    """The layers' table [length, COLUMNS], as in ``layout``."""
+
+    table: Any
+    length: int
+
+
+class Activation(NamedTuple):
+    """A program: operations [length, 4] with their numbers [length], and the addresses of the pieces that do them."""
+
+    operations: Any
+    numbers: Any
+    length: int
+    addresses: Any
+
+
 @compiled
-def forward(s, layers, activation, addresses, places, inputs, samples):
+def field(chain, layer, column):
+    """One entry of the layers' table."""
+    return chain.table[layer * COLUMNS + column]
+
+
+@compiled
+def forward(s, chain, activation, addresses, places, inputs, samples):
     """Outputs and slopes of all layers; the last one's outputs [V, samples] are those of the network."""
     hidden = inputs
-    for k in range(len(layers)):
-        fan_in, fan_out, rows = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, ROWS]
-        outputs, slopes = layers[k, OUTPUTS], layers[k, SLOPES]
+    for k in range(chain.length):
+        fan_in, fan_out, rows = field(chain, k, FAN_IN), field(chain, k, FAN_OUT), field(chain, k, ROWS)
+        outputs, slopes = field(chain, k, OUTPUTS), field(chain, k, SLOPES)
         if rows > fan_in:  # a bias is the weight of one more input, which is 1
             for i in range(hidden + fan_in * samples, hidden + rows * samples):
                 s[i] = 1
-        is_activated = layers[k, ACTIVATED] != 0
+        is_activated = field(chain, k, ACTIVATED) != 0
         sums = places.preactivations if is_activated else outputs
-        weights = places.parameters + layers[k, WEIGHTS]
+        weights = places.parameters + field(chain, k, WEIGHTS)
         call(addresses.product, s, (fan_out, weights, 1, fan_out, hidden, sums, samples, rows))
         if is_activated:
             activate(s, activation, places.registers, sums, outputs, slopes, fan_out * samples)
-            if layers[k, SKIPS]:
+            if field(chain, k, SKIPS):
                 _add(s, hidden, outputs, fan_out * samples)
         hidden = outputs
 
@@ -45,11 +70,12 @@ def activate(s, activation, registers, inputs, values, slopes, count):
     ``registers``: the first of the program's registers, STRETCH values and STRETCH derivatives each; of register
     0, which is x, the derivatives must be 1. A stretch is short enough for all of them to stay in the cache.
     """
-    last = len(activation.operations) - 1
-    for start in range(0, count, STRETCH):
+    last = activation.length - 1
+    for stretch in range((count + STRETCH - 1) // STRETCH):
+        start = stretch * STRETCH
         for k in range(last + 1):
-            piece, code = activation.operations[k, 0], activation.operations[k, 1]
-            left, right = activation.operations[k, 2], activation.operations[k, 3]
+            piece, code = activation.operations[4 * k + 0], activation.operations[4 * k + 1]
+            left, right = activation.operations[4 * k + 2], activation.operations[4 * k + 3]
             first, second = registers + 2 * STRETCH * left, registers + 2 * STRETCH * right
             a = inputs + start if left == 0 else first
             b = inputs + start if right == 0 else second
@@ -60,34 +86,36 @@ def activate(s, activation, registers, inputs, values, slopes, count):
 
 
 @compiled
-def backward(s, layers, addresses, places, inputs, samples):
+def backward(s, chain, addresses, places, inputs, samples):
     """Adds the block's part of the gradient; in place of the outputs stand the loss's derivatives by them."""
-    delta = layers[len(layers) - 1, OUTPUTS]
-    for k in range(len(layers) - 1, -1, -1):
-        fan_in, fan_out, rows = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, ROWS]
+    delta = field(chain, chain.length - 1, OUTPUTS)
+    for k in range(chain.length - 1, -1, -1):
+        fan_in, fan_out, rows = field(chain, k, FAN_IN), field(chain, k, FAN_OUT), field(chain, k, ROWS)
         by_sums = delta
-        if layers[k, ACTIVATED]:
-            by_sums = layers[k, SLOPES]
+        if field(chain, k, ACTIVATED):
+            by_sums = field(chain, k, SLOPES)
             _multiply(s, delta, by_sums, fan_out * samples)
-        hidden = inputs if k == 0 else layers[k - 1, OUTPUTS]
-        gradient = places.gradient + layers[k, WEIGHTS]
+        hidden = inputs if k == 0 else field(chain, k - 1, OUTPUTS)
+        gradient = places.gradient + field(chain, k, WEIGHTS)
         call(addresses.add_gradient, s, (rows, fan_out, hidden, by_sums, samples, gradient))
         if k > 0:
             below = places.other_delta if delta == places.delta else places.delta
-            weights = places.parameters + layers[k, WEIGHTS]
+            weights = places.parameters + field(chain, k, WEIGHTS)
             call(addresses.product, s, (fan_in, weights, fan_out, 1, by_sums, below, samples, fan_out))
-            if layers[k, SKIPS]:
+            if field(chain, k, SKIPS):
                 _add(s, delta, below, fan_in * samples)
             delta = below
 
 
 @compiled
 def _add(s, source, target, count):
-    for i in range(0, count, lanes_of(s)):
+    for register in range(count // lanes_of(s)):
+        i = register * lanes_of(s)
         store(s, target + i, load(s, target + i) + load(s, source + i))
 
 
 @compiled
 def _multiply(s, source, target, count):
-    for i in range(0, count, lanes_of(s)):
+    for register in range(count // lanes_of(s)):
+        i = register * lanes_of(s)
         store(s, target + i, load(s, target + i) * load(s, source + i))

@@ -1,69 +1,92 @@
-"""Where compiled pieces are kept between processes, and what happens when they cannot be."""
+"""Object code between processes: compiled once, then loaded without Numba."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import os
-import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import llvmlite
-import numba
-from numba.core import config as numba_config
+import llvmlite.binding as llvm
 
-Built = TypeVar("Built")
+DIGEST_BYTES = 32
 
 
-def with_cache(build: Callable[[bool], Built], part: str) -> Built:
-    """``build(True)`` with Numba's cache in a folder of our own, or ``build(False)`` where there is none.
+def load(symbol: str, code: bytes) -> int:
+    """The address of a function in object code, which stays in memory as long as the process."""
+    engine = _empty_engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _kept.append(engine)
+    return int(engine.get_function_address(symbol))
 
-    The folder is named by ``part`` and a digest of all sources of the kernel: Numba sees changes of a function's
-    own file only, and a piece is made of several. A broken file is thrown away with all others, and said; Numba
-    itself knows the processor. Files are written whole and renamed, and two processes that compile a part at once
-    write the same: ``part`` must hold one signature of each function.
+
+_kept: list[llvm.ExecutionEngine] = []
+
+
+def _empty_engine() -> llvm.ExecutionEngine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+
+def read(name: str) -> tuple[str, bytes] | None:
+    """Symbol and code of a piece that some process has compiled; None where there is none, or none that is whole.
+
+    A file that is not whole is said and compiled again; files are written beside their place and renamed, so that
+    neither a second process nor a crash leaves one.
     """
     folder = cache_folder()
     if folder is None:
-        return build(False)
+        return None
+    path = folder / name
     try:
-        return _built(build, folder / part)
-    except Exception as error:
-        broken = error
-    # Either the cache is broken, or the build; without a cache it shows which.
-    built = build(False)
-    shutil.rmtree(folder / part, ignore_errors=True)
-    _say_once(
-        f"memcap: compiled code in {folder / part} could not be used ({type(broken).__name__}): built anew"
-    )
-    return built
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _say_once(f"memcap: {path} cannot be read ({error.strerror}): compiled anew")
+        return None
+    digest, rest = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(rest).digest() != digest:
+        _say_once(f"memcap: {path} is broken: compiled anew")
+        return None
+    symbol, _, code = rest.partition(b"\n")
+    return symbol.decode(), code
 
 
-def _built(build: Callable[[bool], Built], folder: Path) -> Built:
-    before = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(folder)  # read when caching is enabled, which ``build`` does
+def write(name: str, symbol: str, code: bytes) -> None:
+    """Keeps a piece for later processes; where that cannot be, they compile it again."""
+    folder = cache_folder()
+    if folder is None:
+        return
+    rest = symbol.encode() + b"\n" + code
     try:
-        return build(True)
-    finally:
-        numba_config.CACHE_DIR = before
+        handle, temporary = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(rest).digest() + rest)
+        os.replace(temporary, folder / name)
+    except OSError as error:
+        _say_once(f"memcap: compiled code cannot be kept in {folder} ({error.strerror})")
 
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """The folder of this version of the kernel, for this user alone; None where none can be written.
+    """The folder for this version of the kernel on this kind of processor; None where none can be written.
 
-    ``$XDG_CACHE_HOME/memcap`` or ``~/.cache/memcap``; where the home cannot be written, below the folder for
+    In ``$XDG_CACHE_HOME/memcap`` or ``~/.cache/memcap``; where the home cannot be written, below the folder for
     temporary files. What is read from it is executed, so nobody else may be able to write there.
     """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     for base in (Path(home) / "memcap", Path(tempfile.gettempdir()) / f"memcap-{owner}"):
-        folder = base / "kernels" / source_digest()
+        folder = base / "kernels" / version()
         try:
             base.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,17 +103,19 @@ def _is_private(folder: Path) -> bool:
     if not hasattr(os, "getuid"):
         return True
     state = folder.lstat()
-    return (
-        stat.S_ISDIR(state.st_mode)
-        and state.st_uid == os.getuid()
-        and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
+    writable = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not writable
 
 
 @functools.cache
-def source_digest() -> str:
-    """Sixteen hex digits of what compiled code follows from, but for the processor."""
-    content = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+def version() -> str:
+    """Sixteen hex digits of all that object code follows from: sources, compiler, processor."""
+    features = llvm.get_host_cpu_features().flatten()
+    parts = (
+        sys.version, sys.platform, importlib.metadata.version("numba"), llvm.llvm_version_info,
+        llvm.get_host_cpu_name(), features, ctypes.sizeof(ctypes.c_void_p),
+    )  # fmt: skip
+    content = hashlib.sha256(repr(parts).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         content.update(path.name.encode() + path.read_bytes())
     return content.hexdigest()[:16]

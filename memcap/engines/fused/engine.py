@@ -10,15 +10,14 @@ import numpy as np
 
 from memcap.config.run_config import RunConfig
 from memcap.data.order import batch_indices
-from memcap.engines.fused.kernel import Data
 from memcap.engines.fused.layout import layout
 from memcap.engines.fused.library import kernel_of
+from memcap.engines.fused.registers import CACHE_LINE_BYTES
 from memcap.engines.fused.scalars import STEPS_PREPARED, StepScalars
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain
 from memcap.population import Population
 
-CACHE_LINE_BYTES = 64
 # Work that is done without a look at Ctrl-C, in floating-point operations: about a quarter of a second of one core.
 OPERATIONS_AT_ONCE = 1e10
 
@@ -76,32 +75,37 @@ class Member:
         self.population, self.place = population, place
         self.config = population.configs[place]
         self.num_samples = int(population.training_set.counts_M[place])
-        self.train, self.activation, self.addresses = kernel_of(self.config, wants_loss=wants_loss)
-        self.data = self._data()
-        self.dtype = self.data.inputs_ND.dtype
+        self.kernel = kernel_of(self.config, wants_loss=wants_loss)
+        self.inputs_ND = population.training_set.inputs_MND[place].numpy()
+        self.dtype = self.inputs_ND.dtype
+        self.targets_NF, self.importance_F = self._targets()
         assert isinstance(population.model, Chain)
         self.layers, self.places = layout(
             population.model.layers,
             bias=population.model.config.bias,
-            num_operations=len(self.activation.operations),
+            num_operations=len(self.kernel.program.operations),
             samples=self.config.data.batch_size or self.num_samples,
-            num_targets=self.data.targets_NF.shape[1],
+            num_targets=self.targets_NF.shape[1],
             itemsize=self.dtype.itemsize,
         )
 
     def steps(self, scalars_KC: np.ndarray) -> Callable[[], np.ndarray]:
         """What trains the next K steps in place; it returns the scratch array."""
-        order = self._order(len(scalars_KC))
+        order, (program, addresses) = self._order(len(scalars_KC)), self.kernel[1:3]
         clip_norm = self.config.optimizer.clip_norm
+        arguments = (
+            np.array(self.places), self.layers, len(self.layers),
+            program.operations, program.numbers, len(program.operations), addresses, self.kernel.addresses,
+            self.inputs_ND, self.targets_NF, self.targets_NF.shape[1], self.importance_F,
+            order, len(order), 0.0 if clip_norm is None else float(clip_norm),
+            scalars_KC, scalars_KC.shape[1], len(scalars_KC),
+        )  # fmt: skip
 
         def run() -> np.ndarray:
             scratch, rows = aligned(self.places.size, self.dtype), self._rows()
             for place, row in rows.items():
                 scratch[place : place + len(row)] = row
-            self.train(
-                scratch, self.places, self.layers, self.activation, self.addresses, self.data, order,
-                0.0 if clip_norm is None else float(clip_norm), scalars_KC,
-            )  # fmt: skip
+            self.kernel.train(scratch, *arguments)
             for place, row in rows.items():
                 row[:] = scratch[place : place + len(row)]
             return scratch
@@ -125,19 +129,17 @@ class Member:
         step = self.population.step
         return batch_indices(self.config.seed, step, num_steps, self.num_samples, batch_size)
 
-    def _data(self) -> Data:
-        population, first = self.population, self.population.training_set
-        inputs_ND, targets = first.inputs_MND[self.place].numpy(), first.targets[self.place].numpy()
-        num_outputs = self.config.data.num_outputs
-        importance_F = np.ones(num_outputs, dtype=inputs_ND.dtype)
-        if population.importance_MF is not None and getattr(self.config.objective, "use_importance", False):
-            importance_F = population.importance_MF[self.place].numpy()
+    def _targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Targets [N, F] and the importance of each feature [F]; for a cross-entropy, F = 1 holds the labels."""
+        population, objective = self.population, self.config.objective
+        targets = population.training_set.targets[self.place].numpy()
         if targets.dtype.kind != "f":
-            if self.config.objective.kind == "squared_error":
-                targets = np.eye(num_outputs)[targets]
-            else:
-                targets, importance_F = targets[:, None], importance_F[:1]
-        return Data(inputs_ND, targets.astype(inputs_ND.dtype), importance_F)
+            is_label = objective.kind == "cross_entropy"
+            targets = targets[:, None] if is_label else np.eye(self.config.data.num_outputs)[targets]
+        importance_F = np.ones(self.config.data.num_outputs, dtype=self.dtype)
+        if population.importance_MF is not None and getattr(objective, "use_importance", False):
+            importance_F = population.importance_MF[self.place].numpy()
+        return targets.astype(self.dtype), importance_F
 
 
 def _steps_at_once(population: Population) -> int:

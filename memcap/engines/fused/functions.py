@@ -14,6 +14,7 @@ from numba.extending import overload
 
 from memcap.engines.fused import simd
 from memcap.engines.fused.pieces import OPTIONS, compiled
+from memcap.engines.fused.registers import REGISTER_BYTES
 from memcap.engines.fused.simd import (
     absolute,
     any_lane,
@@ -27,7 +28,7 @@ from memcap.engines.fused.simd import (
     with_sign_of,
 )
 
-LANES = simd.REGISTER_BYTES // 4  # of float32
+LANES = REGISTER_BYTES // 4  # of float32
 ROUNDING = simd.ROUNDING
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.6931471824645996, -1.904654323148236e-09
@@ -143,12 +144,13 @@ def scalar_sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def _by_dtype(stretch: Any, register: Any, scalar: Any) -> None:
+def _by_dtype(stretch: Any, vectorized: Any, scalar: Any) -> None:
     """Registers in float32, one element after the other in float64."""
 
     def in_registers(s, a, out, count):
-        for i in range(0, count, LANES):
-            store(s, out + i, register(load(s, a + i)))
+        for register in range(count // LANES):
+            i = register * LANES
+            store(s, out + i, vectorized(load(s, a + i)))
 
     def one_by_one(s, a, out, count):
         for i in range(count):
@@ -167,7 +169,8 @@ _by_dtype(sigmoid_stretch, sigmoid32, scalar_sigmoid)
 
 def _sines_in_registers(s, a, sine, cosine, count):
     is_large = False
-    for i in range(0, count, LANES):
+    for register in range(count // LANES):
+        i = register * LANES
         x = load(s, a + i)
         is_large |= any_lane(less(LARGEST_SINE, absolute(x)))
         first, second = sine32(x)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from memcap.engines.fused.block import backward, forward
-from memcap.engines.fused.layout import FAN_IN, FAN_OUT, OUTPUTS, ROWS, STRETCH
-from memcap.engines.fused.pieces import call, compiled, pointer_to
+from memcap.engines.fused.block import Activation, Chain, backward, field, forward
+from memcap.engines.fused.layout import FAN_IN, FAN_OUT, OUTPUTS, ROWS, STRETCH, Places
+from memcap.engines.fused.pieces import Elements, Integers, Number, Numbers, call, compiled
 from memcap.engines.fused.simd import lanes_of
 
 
 class Addresses(NamedTuple):
-    """Where the pieces of a member's kernel are; 0 where it needs none."""
+    """Where the pieces are; 0 where none is needed."""
 
     product: int
     add_gradient: int
@@ -23,83 +21,94 @@ class Addresses(NamedTuple):
     update: int
 
 
-class Activation(NamedTuple):
-    """Operations [ops, 4] with their numbers [ops], and the addresses of the pieces that do them."""
-
-    operations: np.ndarray
-    numbers: np.ndarray
-    addresses: np.ndarray
-
-
 class Data(NamedTuple):
-    """Samples of one member in the dtype of its weights; targets [N, 1] are labels, or features [N, F]."""
+    """Samples of one member: inputs [N, D], targets [N, F] (labels are one feature)."""
 
-    inputs_ND: np.ndarray
-    targets_NF: np.ndarray
-    importance_F: np.ndarray
+    inputs: Any
+    targets: Any
+    num_inputs: int
+    num_targets: int
 
 
-@compiled
-def train(scratch, places, layers, activation, addresses, data, order, clip_norm, scalars):
-    """One step for each row of ``scalars`` [K, C], in place on parameters and state in the scratch array.
+def train(
+    s, places: Integers, layers: Integers, num_layers,
+    operations: Integers, numbers: Numbers, num_operations, operation_addresses: Integers, addresses: Integers,
+    inputs: Elements, targets: Elements, num_targets, importance: Elements,
+    order: Integers, num_orders, clip_norm: Number, scalars: Elements, num_scalars, num_steps,
+):  # fmt: skip
+    """``num_steps`` steps in place on the parameters and the state in the scratch array.
 
-    ``order`` [K, B] names the samples of each step, or has one row that all steps take. The value of the loss before
-    the last update is left at its place if there is a piece that computes it.
+    ``order`` [num_orders, B] names the samples of each step, or of all steps where it has one row; ``scalars``
+    [num_steps, num_scalars] are the optimizer's; no clipping is a norm of 0. The value of the loss before the last
+    update is left at its place if there is a piece that computes it.
     """
-    s = pointer_to(scratch)
+    p = _places(places)
+    a = Addresses(addresses[0], addresses[1], addresses[2], addresses[3], addresses[4], addresses[5])
+    chain = Chain(layers, num_layers)
+    activation = Activation(operations, numbers, num_operations, operation_addresses)
+    data = Data(inputs, targets, field(chain, 0, FAN_IN), num_targets)
     for i in range(STRETCH):  # the derivative of x by x
-        s[places.registers + STRETCH + i] = 1
-    for f in range(len(data.importance_F)):
-        s[places.importance + f] = data.importance_F[f]
-    for k in range(len(scalars)):
-        if k == 0 or len(order) > 1:
-            _gather(s, places, layers, data, order[k])
-        _gradient(s, places, layers, activation, addresses, data.targets_NF.shape[1])
+        s[p.registers + STRETCH + i] = 1
+    for f in range(field(chain, num_layers - 1, FAN_OUT)):
+        s[p.importance + f] = importance[f]
+    for k in range(num_steps):
+        if k < num_orders:
+            _gather(s, p, field(chain, 0, ROWS), data, order, k * p.samples)
+        _gradient(s, p, chain, activation, a, num_targets)
         if clip_norm > 0:
-            call(addresses.clip, s, (places.gradient, places.num_parameters, clip_norm))
-        for c in range(scalars.shape[1]):
-            s[places.scalars + c] = scalars[k, c]
-        vectors = (places.parameters, places.gradient, places.first_state, places.second_state)
-        call(addresses.update, s, (*vectors, places.num_parameters, places.scalars))
+            call(a.clip, s, (p.gradient, p.num_parameters, clip_norm))
+        for c in range(num_scalars):
+            s[p.scalars + c] = scalars[k * num_scalars + c]
+        vectors = (p.parameters, p.gradient, p.first_state, p.second_state)
+        call(a.update, s, (*vectors, p.num_parameters, p.scalars))
 
 
 @compiled
-def _gather(s, places, layers, data, chosen):
+def _places(p):
+    return Places(
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15], p[16],
+        p[17], p[18],
+    )  # fmt: skip
+
+
+@compiled
+def _gather(s, p, rows, data, order, first):
     """The samples of a step, block by block with samples innermost; copies of the last fill up a register.
 
     Made-up inputs could be infinite under some formula, and 0 · inf is NaN: copies are only what is there anyway.
     """
-    fan_in, rows, features = layers[0, FAN_IN], layers[0, ROWS], data.targets_NF.shape[1]
-    for start in range(0, places.samples, places.block):
-        count = min(places.block, places.samples - start)
+    for block in range(p.num_blocks):
+        start = block * p.block
+        count = min(p.block, p.samples - start)
         samples = _in_whole_registers(s, count)
-        inputs, targets = places.inputs + start * rows, places.targets + start * features
+        inputs, targets = p.inputs + start * rows, p.targets + start * data.num_targets
         for i in range(samples):
-            n = chosen[start + min(i, count - 1)]
-            for d in range(fan_in):
-                s[inputs + d * samples + i] = data.inputs_ND[n, d]
-            for f in range(features):
-                s[targets + f * samples + i] = data.targets_NF[n, f]
-            s[places.shares + start + i] = 1 / places.samples if i < count else 0.0
+            n = order[first + start + min(i, count - 1)]
+            for d in range(data.num_inputs):
+                s[inputs + d * samples + i] = data.inputs[n * data.num_inputs + d]
+            for f in range(data.num_targets):
+                s[targets + f * samples + i] = data.targets[n * data.num_targets + f]
+            s[p.shares + start + i] = 1 / p.samples if i < count else 0.0
 
 
 @compiled
-def _gradient(s, places, layers, activation, addresses, features):
+def _gradient(s, p, chain, activation, addresses, num_targets):
     """The gradient of the mean loss over the samples of a step."""
-    for i in range(places.gradient, places.gradient + places.num_parameters):
+    for i in range(p.gradient, p.gradient + p.num_parameters):
         s[i] = 0
-    s[places.loss] = 0
-    outputs, num_outputs = layers[len(layers) - 1, OUTPUTS], layers[len(layers) - 1, FAN_OUT]
-    for start in range(0, places.samples, places.block):
-        samples = _in_whole_registers(s, min(places.block, places.samples - start))
-        inputs = places.inputs + start * layers[0, ROWS]
-        forward(s, layers, activation, addresses, places, inputs, samples)
-        targets, shares = places.targets + start * features, places.shares + start
-        objective = (outputs, num_outputs, targets, places.importance, shares, samples)
+    s[p.loss] = 0
+    outputs, num_outputs = field(chain, chain.length - 1, OUTPUTS), field(chain, chain.length - 1, FAN_OUT)
+    for block in range(p.num_blocks):
+        start = block * p.block
+        samples = _in_whole_registers(s, min(p.block, p.samples - start))
+        inputs = p.inputs + start * field(chain, 0, ROWS)
+        forward(s, chain, activation, addresses, p, inputs, samples)
+        targets, shares = p.targets + start * num_targets, p.shares + start
+        objective = (outputs, num_outputs, targets, p.importance, shares, samples)
         if addresses.objective_value != 0:
-            call(addresses.objective_value, s, (*objective, places.loss))
+            call(addresses.objective_value, s, (*objective, p.loss))
         call(addresses.objective, s, objective)
-        backward(s, layers, addresses, places, inputs, samples)
+        backward(s, chain, addresses, p, inputs, samples)
 
 
 @compiled

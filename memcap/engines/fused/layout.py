@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memcap.engines.fused.simd import REGISTER_BYTES
+from memcap.engines.fused.registers import REGISTER_BYTES
 from memcap.models.chain import Layer
 
 # Samples that go forward and backward together: enough to repay the sums over lanes at the end of a weight's
@@ -16,7 +16,8 @@ MOST_SAMPLES = 512
 MOST_SCALARS = 8  # of an optimizer's step
 STRETCH = 512  # elements that an activation's program works on at a time
 # Columns of a layer's row: sizes, flags, then places in the scratch array.
-FAN_IN, FAN_OUT, ROWS, ACTIVATED, SKIPS, WEIGHTS, OUTPUTS, SLOPES = range(8)
+COLUMNS = 8
+FAN_IN, FAN_OUT, ROWS, ACTIVATED, SKIPS, WEIGHTS, OUTPUTS, SLOPES = range(COLUMNS)
 
 
 class Places(NamedTuple):
@@ -38,6 +39,7 @@ class Places(NamedTuple):
     scalars: int
     loss: int
     samples: int  # of a step
+    num_blocks: int
     block: int  # samples of a block, in whole registers
     size: int
 
@@ -53,7 +55,7 @@ def layout(
     lanes = REGISTER_BYTES // itemsize
     num_blocks = -(-samples // MOST_SAMPLES)
     block = rounded_up(-(-samples // num_blocks), lanes)
-    table, place = np.zeros((len(chain), 8), dtype=np.int64), 0
+    table, place = np.zeros((len(chain), COLUMNS), dtype=np.int64), 0
 
     def take(count: int) -> int:
         nonlocal place
@@ -68,7 +70,7 @@ def layout(
     vectors = (take(num_parameters), take(num_parameters), take(num_parameters), take(num_parameters))
     inputs = take(num_blocks * (chain[0].fan_in + bias) * block)
     targets = take(num_blocks * num_targets * block)
-    importance = take(num_targets)
+    importance = take(chain[-1].fan_out)
     shares = take(num_blocks * block)
     for row, layer in zip(table, chain, strict=True):
         row[OUTPUTS] = take((layer.fan_out + bias) * block)
@@ -79,6 +81,6 @@ def layout(
     scalars, loss = take(MOST_SCALARS), take(1)
     places = Places(
         *vectors, rounded_up(num_parameters, lanes), inputs, targets, importance, shares,
-        preactivations, delta, other_delta, registers, scalars, loss, samples, block, place,
+        preactivations, delta, other_delta, registers, scalars, loss, samples, num_blocks, block, place,
     )  # fmt: skip
     return table, places

@@ -2,96 +2,89 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import importlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, typeof
-from numba.core import types
 
 from memcap.config.run_config import RunConfig
-from memcap.engines.fused import kernel, losses, operations, tiles, updates
-from memcap.engines.fused.compile_cache import with_cache
-from memcap.engines.fused.kernel import Activation, Addresses, Data
-from memcap.engines.fused.layout import Places
-from memcap.engines.fused.pieces import OPTIONS, Piece
-from memcap.engines.fused.program import PIECES, activation_program
+from memcap.engines.fused import compile_cache
+from memcap.engines.fused.program import PIECES, Program, activation_program
 
-ELEMENTS: dict[str, Any] = {"float32": types.float32, "float64": types.float64}
-OBJECTIVES = {
-    "cross_entropy": (losses.cross_entropy, losses.cross_entropy_value),
-    "squared_error": (losses.squared_error, losses.squared_error_value),
-}
+UPDATES = {"sgd": "updates.sgd", "adam": "updates.adam", "adamw": "updates.adam"}
 
 
 class Kernel(NamedTuple):
-    """What trains a member."""
+    """What trains a member: the loop, the activation's program with the addresses of its pieces, and all others.
 
-    train: Any
-    activation: Activation
-    addresses: Addresses
+    ``addresses``: product, gradient, derivative of the objective, its value (0 where it is not wanted), clipping
+    (0 where there is none) and update, as in ``kernel.Addresses``.
+    """
+
+    train: Callable[..., None]
+    program: Program
+    program_addresses: np.ndarray
+    addresses: np.ndarray
 
 
 def kernel_of(config: RunConfig, *, wants_loss: bool = False) -> Kernel:
-    """The kernel of a run, compiled or loaded where this process has not done so yet."""
-    dtype = config.hardware.dtype
-    derivative, value = OBJECTIVES[config.objective.kind]
-    addresses = Addresses(
-        product=_address(tiles.product, dtype),
-        add_gradient=_address(tiles.add_gradient, dtype),
-        objective=_address(derivative, dtype),
-        objective_value=_address(value, dtype) if wants_loss else 0,
-        clip=_address(updates.clip, dtype) if config.optimizer.clip_norm is not None else 0,
-        update=_address(updates.sgd if config.optimizer.kind == "sgd" else updates.adam, dtype),
+    """The kernel of a run, loaded or compiled where this process has not done so yet."""
+    dtype, objective = config.hardware.dtype, f"losses.{config.objective.kind}"
+    needed = {
+        "tiles.product": True,
+        "tiles.add_gradient": True,
+        objective: True,
+        f"{objective}_value": wants_loss,
+        "updates.clip": config.optimizer.clip_norm is not None,
+        UPDATES[config.optimizer.kind]: True,
+    }
+    program = activation_program(config.activation) if config.model.uses_activation else Program.empty()
+    used = set(program.operations[:, 0].tolist())
+    return Kernel(
+        _train(dtype),
+        program,
+        _addresses({f"operations.{name}": place in used for place, name in enumerate(PIECES)}, dtype),
+        _addresses(needed, dtype),
     )
-    return Kernel(_train(dtype), _activation(config, dtype), addresses)
 
 
-def _activation(config: RunConfig, dtype: str) -> Activation:
-    if not config.model.uses_activation:
-        return Activation(np.zeros((0, 4), np.int64), np.zeros(0), np.zeros(0, np.int64))
-    steps, numbers = activation_program(config.activation)
-    used = set(steps[:, 0].tolist())
-    addresses = [
-        _address(getattr(operations, name), dtype) if place in used else 0
-        for place, name in enumerate(PIECES)
-    ]
-    return Activation(steps, numbers, np.array(addresses, dtype=np.int64))
+def _addresses(needed: dict[str, bool], dtype: str) -> np.ndarray:
+    return np.array([address(n, dtype) if wanted else 0 for n, wanted in needed.items()], dtype=np.int64)
 
 
 @functools.cache
-def _address(piece: Piece, dtype: str) -> int:
-    def build(caches: bool) -> Any:
-        compiled = piece.compiled_for(ELEMENTS[dtype], caches)
-        _kept.append(compiled)
-        return compiled.address
+def address(piece: str, dtype: str) -> int:
+    """Where a piece ('tiles.product') is for scratch arrays of this type."""
+    name = f"{piece}.{dtype}"
+    found = compile_cache.read(name)
+    if found is None:
+        from memcap.engines.fused.pieces import compile_piece
 
-    return int(with_cache(build, dtype))
-
-
-_kept: list[Any] = []  # the code behind the addresses lives as long as these
+        module, _, function = piece.rpartition(".")
+        source = importlib.import_module(f"memcap.engines.fused.{module}")
+        found = compile_piece(getattr(source, function), dtype)
+        compile_cache.write(name, *found)
+    return compile_cache.load(*found)
 
 
 @functools.cache
-def _train(dtype: str) -> Any:
-    """The training loop; it is compiled when it is called first."""
-    signature = _signature(dtype)
+def _train(dtype: str) -> Callable[..., None]:
+    """The training loop for arrays and numbers: it is called without Python's lock, so that threads run at once."""
+    function = ctypes.CFUNCTYPE(ctypes.c_int32)(address("kernel.train", dtype))
 
-    def build(caches: bool) -> Any:
-        dispatcher = njit(nogil=True, **OPTIONS)(kernel.train.py_func)
-        if caches:
-            dispatcher.enable_caching()
-        dispatcher.compile(signature)
-        return dispatcher
+    def train(*arguments: Any) -> None:
+        # Numba's convention: where to put a result and an exception, of which there is neither.
+        result, exception = ctypes.c_void_p(), ctypes.c_void_p()
+        function(ctypes.byref(result), ctypes.byref(exception), *map(_as_c, arguments))
 
-    return with_cache(build, dtype)
+    return train
 
 
-def _signature(dtype: str) -> tuple[Any, ...]:
-    """The types of ``kernel.train``: with one signature, nothing is compiled by surprise in the middle of a run."""
-    flat, table, integers = np.zeros(0, dtype), np.zeros((0, 0), dtype), np.zeros((0, 0), np.int64)
-    places, addresses = Places(*[0] * len(Places._fields)), Addresses(*[0] * len(Addresses._fields))
-    activation = Activation(integers, np.zeros(0), np.zeros(0, np.int64))
-    data = Data(table, table, flat)
-    sample = (flat, places, integers, activation, addresses, data, integers, 0.0, table)
-    return tuple(typeof(value) for value in sample)
+def _as_c(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        assert value.flags.c_contiguous
+        return ctypes.c_void_p(value.ctypes.data)
+    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)

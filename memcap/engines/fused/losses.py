@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 from memcap.engines.fused.functions import exp_stretch
-from memcap.engines.fused.pieces import piece
 from memcap.engines.fused.simd import equal, lanes_of, less, load, select, store
 
 
-@piece()
 def cross_entropy(s, outputs, classes, labels, importance, shares, samples):
     """(softmax(z) - onehot) / N in place of z [V, samples]; labels [1, samples] are whole numbers."""
     lanes = lanes_of(s)
-    for i in range(0, samples, lanes):
+    for register in range(samples // lanes):
+        i = register * lanes
         top = load(s, outputs + i)
         for k in range(1, classes):
             z = load(s, outputs + k * samples + i)
@@ -21,7 +20,8 @@ def cross_entropy(s, outputs, classes, labels, importance, shares, samples):
         for k in range(classes):
             store(s, outputs + k * samples + i, load(s, outputs + k * samples + i) - top)
     exp_stretch(s, outputs, outputs, classes * samples)
-    for i in range(0, samples, lanes):
+    for register in range(samples // lanes):
+        i = register * lanes
         total = load(s, outputs + i)
         for k in range(1, classes):
             total = total + load(s, outputs + k * samples + i)
@@ -32,19 +32,18 @@ def cross_entropy(s, outputs, classes, labels, importance, shares, samples):
             store(s, outputs + k * samples + i, probability - select(equal(label, float(k)), share, 0.0))
 
 
-@piece()
 def squared_error(s, outputs, features, targets, importance, shares, samples):
     """2 w_f (x'_f - x_f) / (F N) in place of x' [F, samples]; targets are alike, importance w is [F]."""
     lanes = lanes_of(s)
     for k in range(features):
         weight = 2 * s[importance + k] / features
         row, wanted = outputs + k * samples, targets + k * samples
-        for i in range(0, samples, lanes):
+        for register in range(samples // lanes):
+            i = register * lanes
             error = load(s, row + i) - load(s, wanted + i)
             store(s, row + i, error * load(s, shares + i) * weight)
 
 
-@piece()
 def cross_entropy_value(s, outputs, classes, labels, importance, shares, samples, value):
     """Adds the block's part of the mean loss to what stands at ``value``."""
     for i in range(samples):
@@ -58,7 +57,6 @@ def cross_entropy_value(s, outputs, classes, labels, importance, shares, samples
         s[value] += (math.log(total) + top - right) * s[shares + i]
 
 
-@piece()
 def squared_error_value(s, outputs, features, targets, importance, shares, samples, value):
     """Adds the block's part of the mean loss to what stands at ``value``."""
     for k in range(features):

@@ -16,7 +16,7 @@ from memcap.engines.fused.functions import (
     sine_stretch,
     tanh_stretch,
 )
-from memcap.engines.fused.pieces import piece
+from memcap.engines.fused.pieces import Number
 from memcap.engines.fused.program import Op
 from memcap.engines.fused.simd import (
     absolute,
@@ -36,10 +36,10 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 ROOT_HALF_OVER_PI = 1 / math.sqrt(2 * math.pi)
 
 
-@piece("number")
-def between(s, code, a, da, b, db, number, out, dout, count):
+def between(s, code, a, da, b, db, number: Number, out, dout, count):
     lanes = lanes_of(s)
-    for i in range(0, count, lanes):
+    for register in range(count // lanes):
+        i = register * lanes
         x, dx, y, dy = load(s, a + i), load(s, da + i), load(s, b + i), load(s, db + i)
         v, d = x, dx
         if code == Op.NEGATE:
@@ -62,10 +62,10 @@ def between(s, code, a, da, b, db, number, out, dout, count):
         store(s, dout + i, d)
 
 
-@piece("number")
-def with_number(s, code, a, da, b, db, number, out, dout, count):
+def with_number(s, code, a, da, b, db, number: Number, out, dout, count):
     lanes = lanes_of(s)
-    for i in range(0, count, lanes):
+    for register in range(count // lanes):
+        i = register * lanes
         x, dx = load(s, a + i), load(s, da + i)
         v, d = x, dx
         if code == Op.ADD_NUMBER:
@@ -92,8 +92,7 @@ def with_number(s, code, a, da, b, db, number, out, dout, count):
         store(s, dout + i, d)
 
 
-@piece("number")
-def power(s, code, a, da, b, db, number, out, dout, count):
+def power(s, code, a, da, b, db, number: Number, out, dout, count):
     """x^y with the derivatives of torch.pow: a term whose exponent or base is zero is left out."""
     for i in range(count):
         x, y = s[a + i], s[b + i]
@@ -111,20 +110,19 @@ def power(s, code, a, da, b, db, number, out, dout, count):
             s[dout + i] = s[da + i] * by_base + s[db + i] * by_exponent
 
 
-@piece("number")
-def sine(s, code, a, da, b, db, number, out, dout, count):
+def sine(s, code, a, da, b, db, number: Number, out, dout, count):
     lanes = lanes_of(s)
     if code == Op.SIN:
         sine_stretch(s, a, out, dout, count)
     else:
         sine_stretch(s, a, dout, out, count)
-    for i in range(0, count, lanes):
+    for register in range(count // lanes):
+        i = register * lanes
         slope = load(s, dout + i) if code == Op.SIN else 0.0 - load(s, dout + i)
         store(s, dout + i, slope * load(s, da + i))
 
 
-@piece("number")
-def logarithm(s, code, a, da, b, db, number, out, dout, count):
+def logarithm(s, code, a, da, b, db, number: Number, out, dout, count):
     for i in range(count):
         x = s[a + i]
         if code == Op.SOFTPLUS:
@@ -135,10 +133,10 @@ def logarithm(s, code, a, da, b, db, number, out, dout, count):
             s[dout + i] = s[da + i] / (1 + x)
 
 
-@piece("number")
-def algebraic(s, code, a, da, b, db, number, out, dout, count):
+def algebraic(s, code, a, da, b, db, number: Number, out, dout, count):
     lanes = lanes_of(s)
-    for i in range(0, count, lanes):
+    for register in range(count // lanes):
+        i = register * lanes
         x, dx = load(s, a + i), load(s, da + i)
         v, d = x, dx
         if code == Op.RELU:
@@ -154,8 +152,7 @@ def algebraic(s, code, a, da, b, db, number, out, dout, count):
         store(s, dout + i, d)
 
 
-@piece("number")
-def exponential(s, code, a, da, b, db, number, out, dout, count):
+def exponential(s, code, a, da, b, db, number: Number, out, dout, count):
     """What is made of one exponential; ``dout`` holds it, or what it is of, until the last loop."""
     lanes = lanes_of(s)
     if code == Op.EXP:
@@ -166,14 +163,17 @@ def exponential(s, code, a, da, b, db, number, out, dout, count):
         sigmoid_stretch(s, a, out, count)
     else:  # erf of x, or of x/√2 for gelu, beside the density e^-x²
         scale = ROOT_HALF if code == Op.GELU else 1.0
-        for i in range(0, count, lanes):
+        for register in range(count // lanes):
+            i = register * lanes
             store(s, dout + i, load(s, a + i) * scale)
         erf_stretch(s, dout, out, count)
-        for i in range(0, count, lanes):
+        for register in range(count // lanes):
+            i = register * lanes
             x = load(s, dout + i)
             store(s, dout + i, 0.0 - x * x)
         exp_stretch(s, dout, dout, count)
-    for i in range(0, count, lanes):
+    for register in range(count // lanes):
+        i = register * lanes
         x, v = load(s, a + i), load(s, out + i)
         d = v
         if code == Op.TANH:

@@ -96,6 +96,11 @@ class Program(NamedTuple):
     operations: np.ndarray
     numbers: np.ndarray
 
+    @classmethod
+    def empty(cls) -> Program:
+        """Of a network without activations."""
+        return cls(np.zeros((0, 4), dtype=np.int64), np.zeros(0))
+
 
 class _Writer:
     def __init__(self) -> None:

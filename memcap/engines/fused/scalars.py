@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from memcap.engines.fused.updates import ADAM_SCALARS, SGD_SCALARS
 from memcap.population import Population
 
+# A step's scalars in the order in which ``updates`` reads them; what an optimizer does not name is as given here.
+SGD_SCALARS = {"step_size": 0.0, "momentum": 0.0, "weight_decay": 0.0}
+ADAM_SCALARS = {
+    "step_size": 0.0, "epsilon": 0.0, "gradient_weight": 0.0, "square_weight": 0.0, "weight_decay": 0.0,
+    "shrinkage": 1.0,
+}  # fmt: skip
 # Prepared at once, always for whole blocks of so many steps and for one member: their last bits depend on the shape
 # of the array that they are computed in, and must not depend on neighbours or on when a run is measured.
 STEPS_PREPARED = 4096

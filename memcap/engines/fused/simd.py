@@ -13,20 +13,13 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
+from memcap.engines.fused.registers import REGISTER_BYTES
+
 CONTRACT = ("contract",)
-
-
-def _register_bytes() -> int:
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-
-
-REGISTER_BYTES = _register_bytes()
 
 
 def lanes(elem: types.Float) -> int:

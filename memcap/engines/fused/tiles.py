@@ -14,11 +14,11 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from memcap.engines.fused import simd
-from memcap.engines.fused.pieces import piece
+from memcap.engines.fused.registers import REGISTER_BYTES
 from memcap.engines.fused.simd import lanes_of
 
 INT = ir.IntType(64)
-REGISTERS = 32 if simd.REGISTER_BYTES == 64 else 16
+REGISTERS = 32 if REGISTER_BYTES == 64 else 16
 # Rows x columns of results, with a column more of operands and one register for the weight.
 MOST_ROWS = 6 if REGISTERS == 32 else 4
 MOST_COLUMNS = 4 if REGISTERS == 32 else 2
@@ -103,7 +103,6 @@ def _product_tile(columns: int) -> Any:
 _one, _two, _widest = _product_tile(1), _product_tile(2), _product_tile(MOST_COLUMNS)
 
 
-@piece()
 def product(s, rows, weights, weight_row, weight_term, inputs, outputs, samples, terms):
     """z[r, i] = sum_k w[r, k] h[k, i] for all rows r and samples i; w[r, k] is at r weight_row + k weight_term.
 
@@ -206,7 +205,6 @@ def _gradient_tile(
     return types.void(types.intp, types.intp, s, *[types.intp] * 5), codegen
 
 
-@piece()
 def add_gradient(s, rows, columns, left, right, samples, sums):
     """G[r, c] += sum_i h[r, i] d[c, i] over samples i; h is [rows, samples], d [columns, samples]."""
     row_tiles = (rows + MOST_NEURONS - 1) // MOST_NEURONS

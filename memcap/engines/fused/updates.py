@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import math
 
-from memcap.engines.fused.pieces import compiled, piece
+from memcap.engines.fused.pieces import Number, compiled
 from memcap.engines.fused.simd import lanes_of, load, splat, square_root, store, sum_of_lanes
 from memcap.optimizers.clipping import NORM_OFFSET
 
-# A step's scalars in their order at ``scalars``; what an optimizer does not name is as given here.
-SGD_SCALARS = {"step_size": 0.0, "momentum": 0.0, "weight_decay": 0.0}
-ADAM_SCALARS = {
-    "step_size": 0.0, "epsilon": 0.0, "gradient_weight": 0.0, "square_weight": 0.0, "weight_decay": 0.0,
-    "shrinkage": 1.0,
-}  # fmt: skip
 
-
-@piece("largest_norm")
-def clip(s, gradient, count, largest_norm):
+def clip(s, gradient, count, largest_norm: Number):
     """Scales the gradient to at most this norm; a NaN anywhere makes all of it NaN."""
     lanes = lanes_of(s)
     squares = splat(s, 0.0)
-    for i in range(gradient, gradient + count, lanes):
+    for register in range(count // lanes):
+        i = gradient + register * lanes
         g = load(s, i)
         squares = squares + g * g
     factor = largest_norm / (math.sqrt(sum_of_lanes(squares)) + NORM_OFFSET)
     if not factor >= 1:
-        for i in range(gradient, gradient + count, lanes):
+        for register in range(count // lanes):
+            i = gradient + register * lanes
             store(s, i, load(s, i) * factor)
 
 
-@piece()
 def sgd(s, parameters, gradient, buffers, unused, count, scalars):
     """One step of gradient descent with momentum; all but the scalars are places of ``count`` elements."""
     step_size, momentum, weight_decay = s[scalars], s[scalars + 1], s[scalars + 2]
-    for i in range(0, count, lanes_of(s)):
+    for register in range(count // lanes_of(s)):
+        i = register * lanes_of(s)
         w, g = load(s, parameters + i), load(s, gradient + i)
         if weight_decay != 0:
             g = g + w * weight_decay
@@ -43,11 +37,11 @@ def sgd(s, parameters, gradient, buffers, unused, count, scalars):
         store(s, parameters + i, w + b * step_size)
 
 
-@piece()
 def adam(s, parameters, gradient, means, squares, count, scalars):
     """One step of Adam, or AdamW where there is shrinkage; all but the scalars are places of ``count`` elements."""
     step_size, epsilon, weight_decay, shrinkage = s[scalars], s[scalars + 1], s[scalars + 4], s[scalars + 5]
-    for i in range(0, count, lanes_of(s)):
+    for register in range(count // lanes_of(s)):
+        i = register * lanes_of(s)
         w, g = load(s, parameters + i), load(s, gradient + i)
         if shrinkage != 1:
             w = w * shrinkage
