@@ -10,10 +10,9 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from population_cases import small_config, small_population
+from population_cases import small_population
 from torch import Tensor
 
-from memcap.config.fused_support import unsupported
 from memcap.engines import BatchedEngine
 from memcap.engines.batched import gradients
 from memcap.engines.fused.engine import FusedEngine, Member
@@ -188,10 +187,3 @@ def test_float32_is_as_near_to_float64_as_the_batched_engine() -> None:
             engine.advance(population, 5)
         errors = [(p.parameters_MP.double() - exact.parameters_MP).norm() for p in (batched, fused)]
         assert errors[1] <= 3 * errors[0] + 1e-6 * exact.parameters_MP.norm(), activation
-
-
-def test_what_is_not_supported_is_named() -> None:
-    assert unsupported(small_config()) is None
-    assert (
-        unsupported(small_config(*SPARSE, "model=autoencoder", "data.num_samples=9")) == "model=autoencoder"
-    )

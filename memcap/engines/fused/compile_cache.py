@@ -114,6 +114,7 @@ def version() -> str:
     parts = (
         sys.version, sys.platform, importlib.metadata.version("numba"), llvm.llvm_version_info,
         llvm.get_host_cpu_name(), features, ctypes.sizeof(ctypes.c_void_p),
+        sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_")),
     )  # fmt: skip
     content = hashlib.sha256(repr(parts).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):

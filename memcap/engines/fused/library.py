@@ -72,18 +72,19 @@ def address(piece: str, dtype: str) -> int:
 
 @functools.cache
 def _train(dtype: str) -> Callable[..., None]:
-    """The training loop for arrays and numbers: it is called without Python's lock, so that threads run at once."""
+    """The training loop for arguments made by ``as_c``; it runs without Python's lock, so that threads run at once."""
     function = ctypes.CFUNCTYPE(ctypes.c_int32)(address("kernel.train", dtype))
 
     def train(*arguments: Any) -> None:
         # Numba's convention: where to put a result and an exception, of which there is neither.
         result, exception = ctypes.c_void_p(), ctypes.c_void_p()
-        function(ctypes.byref(result), ctypes.byref(exception), *map(_as_c, arguments))
+        function(ctypes.byref(result), ctypes.byref(exception), *arguments)
 
     return train
 
 
-def _as_c(value: Any) -> Any:
+def as_c(value: np.ndarray | float) -> Any:
+    """An argument of a kernel: where an array lies (which must live on), or a number."""
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous
         return ctypes.c_void_p(value.ctypes.data)
