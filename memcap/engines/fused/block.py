@@ -81,8 +81,9 @@ def activate(s, activation, registers, inputs, values, slopes, count):
             b = inputs + start if right == 0 else second
             out = values + start if k == last else registers + 2 * STRETCH * (k + 1)
             dout = slopes + start if k == last else registers + 2 * STRETCH * (k + 1) + STRETCH
-            places = (code, a, first + STRETCH, b, second + STRETCH, activation.numbers[k], out, dout)
-            call(activation.addresses[piece], s, (*places, min(STRETCH, count - start)))
+            length = STRETCH if count - start > STRETCH else count - start
+            da, db, number = first + STRETCH, second + STRETCH, activation.numbers[k]
+            call(activation.addresses[piece], s, (code, a, da, b, db, number, out, dout, length))
 
 
 @compiled

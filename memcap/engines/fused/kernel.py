@@ -59,8 +59,8 @@ def train(
             call(a.clip, s, (p.gradient, p.num_parameters, clip_norm))
         for c in range(num_scalars):
             s[p.scalars + c] = scalars[k * num_scalars + c]
-        vectors = (p.parameters, p.gradient, p.first_state, p.second_state)
-        call(a.update, s, (*vectors, p.num_parameters, p.scalars))
+        m, v = p.first_state, p.second_state
+        call(a.update, s, (p.parameters, p.gradient, m, v, p.num_parameters, p.scalars))
 
 
 @compiled
@@ -79,11 +79,11 @@ def _gather(s, p, rows, data, order, first):
     """
     for block in range(p.num_blocks):
         start = block * p.block
-        count = min(p.block, p.samples - start)
+        count = _samples_from(p, start)
         samples = _in_whole_registers(s, count)
         inputs, targets = p.inputs + start * rows, p.targets + start * data.num_targets
         for i in range(samples):
-            n = order[first + start + min(i, count - 1)]
+            n = order[first + start + (i if i < count else count - 1)]
             for d in range(data.num_inputs):
                 s[inputs + d * samples + i] = data.inputs[n * data.num_inputs + d]
             for f in range(data.num_targets):
@@ -100,15 +100,22 @@ def _gradient(s, p, chain, activation, addresses, num_targets):
     outputs, num_outputs = field(chain, chain.length - 1, OUTPUTS), field(chain, chain.length - 1, FAN_OUT)
     for block in range(p.num_blocks):
         start = block * p.block
-        samples = _in_whole_registers(s, min(p.block, p.samples - start))
+        samples = _in_whole_registers(s, _samples_from(p, start))
         inputs = p.inputs + start * field(chain, 0, ROWS)
         forward(s, chain, activation, addresses, p, inputs, samples)
         targets, shares = p.targets + start * num_targets, p.shares + start
-        objective = (outputs, num_outputs, targets, p.importance, shares, samples)
+        weights = p.importance
         if addresses.objective_value != 0:
-            call(addresses.objective_value, s, (*objective, p.loss))
-        call(addresses.objective, s, objective)
+            value = addresses.objective_value
+            call(value, s, (outputs, num_outputs, targets, weights, shares, samples, p.loss))
+        call(addresses.objective, s, (outputs, num_outputs, targets, weights, shares, samples))
         backward(s, chain, addresses, p, inputs, samples)
+
+
+@compiled
+def _samples_from(p, start):
+    """How many of a step's samples the block has that starts here."""
+    return p.block if p.samples - start > p.block else p.samples - start
 
 
 @compiled

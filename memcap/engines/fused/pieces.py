@@ -28,7 +28,7 @@ Elements: TypeAlias = Any  # the address of elements like those of the scratch a
 # numpy's error model: a division by zero is inf or NaN, not an exception. No fastmath: it would let the compiler
 # assume that there is no NaN, and a member that diverges would not be seen.
 OPTIONS = {"error_model": "numpy"}
-compiled: Any = njit(**OPTIONS)
+compiled: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 ELEMENTS: dict[str, Any] = {"float32": types.float32, "float64": types.float64}
 
 
