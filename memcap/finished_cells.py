@@ -33,7 +33,7 @@ def finished_cells(values: Mapping[str, Any]) -> FinishedCells:
     """Raises BadInput for a request that names no study or run, or one that has no finished run.
 
     ``values``: the composed configuration of memcap.measure. Of ``hardware`` only where and with how much memory
-    to measure is taken; dtype and engine are those of the run.
+    to measure is taken; the dtype is that of the run.
     """
     if (values["study"] is None) == (values["run"] is None):
         raise BadInput("give study=NAME, or run=RUN_ID for one run; python -m memcap.measure --help")
@@ -83,5 +83,6 @@ def _config(
             "hardware": values["hardware"],
         }
     )
-    kept = {name: recorded["hardware"][name] for name in ("dtype", "engine")}
-    return dataclasses.replace(config, measure=measure, hardware=dataclasses.replace(hardware, **kept))
+    # No engine is kept: nothing is trained, and the one of then may not exist where it is measured now.
+    kept = dataclasses.replace(hardware, dtype=recorded["hardware"]["dtype"])
+    return dataclasses.replace(config, measure=measure, hardware=kept)

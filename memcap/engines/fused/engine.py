@@ -40,7 +40,8 @@ class FusedEngine:
     @classmethod
     def prepared(cls, configs: Sequence[RunConfig]) -> FusedEngine:
         """The engine for a population, with its kernel built."""
-        kernel_of(configs[0])
+        for config in configs:
+            kernel_of(config)
         return cls(threads_over_members(configs))
 
     def advance(self, population: Population, num_steps: int) -> None:
