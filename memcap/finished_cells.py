@@ -35,7 +35,7 @@ def finished_cells(values: Mapping[str, Any]) -> FinishedCells:
     """Raises BadInput for a request that names no study or run, or one that has no finished run.
 
     ``values``: the composed configuration of memcap.measure. Of ``hardware`` only where and with how much memory
-    to measure is taken; dtype and engine are those of the run.
+    to measure is taken; the dtype is that of the run.
     """
     if (values["study"] is None) == (values["run"] is None):
         raise BadInput("give study=NAME, or run=RUN_ID for one run; python -m memcap.measure --help")
@@ -79,10 +79,10 @@ def _lacking(measure: MeasureConfig, result: Mapping[str, Any]) -> list[str]:
 def _config(config: RunConfig, measure: MeasureConfig, hardware: HardwareConfig, outputs: Path) -> RunConfig:
     """The recorded configuration as it is measured here; BadInput where the model is too large for what is asked."""
     check_measure(measure, config.num_parameters)
-    kept: dict[str, Any] = {"dtype": config.hardware.dtype, "engine": config.hardware.engine}
+    # No engine is kept: nothing is trained, and the one of then may not exist where it is measured now.
     return dataclasses.replace(
         config,
         measure=measure,
-        hardware=dataclasses.replace(hardware, **kept),
+        hardware=dataclasses.replace(hardware, dtype=config.hardware.dtype),
         paths=dataclasses.replace(config.paths, outputs=str(outputs)),  # the records may have moved
     )

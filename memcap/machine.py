@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memcap.config.cell import Cell
+from memcap.config.fused_support import check_engine
 from memcap.config.memory import check_fits
 from memcap.config.schema import HardwareConfig
 from memcap.errors import BadInput
@@ -16,7 +17,7 @@ NEED_FLOAT64 = ("gradients", "conflict", "updates", "sharpness", "trace", "weigh
 
 
 def check_machine(cells: Sequence[Cell]) -> None:
-    """Raises BadInput for a missing device, a folder that cannot be written, or a run that does not fit."""
+    """Raises BadInput for a missing device or engine, a folder that cannot be written, or a run that does not fit."""
     hardware_seen: set[HardwareConfig] = set()
     for number, cell in enumerate(cells, 1):
         try:
@@ -25,6 +26,7 @@ def check_machine(cells: Sequence[Cell]) -> None:
                 hardware_seen.add(cell.config.hardware)
             check_fits(cell.config)
             check_mps(cell)
+            check_engine(cell.config)
         except BadInput as error:
             if len(cells) == 1:
                 raise

@@ -8,11 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from memcap.config.cell import Cell
 from memcap.config.implementation import own_sources
-from memcap.engines import build_engine
+from memcap.engines import BatchedEngine, Engine
 from memcap.errors import BadInput
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
@@ -40,6 +38,7 @@ class PackRecorder:
         self.attempts: list[int] = []
         self.mirrors: list[WandbRun | StudyRow] = []
         self.started = time.monotonic()
+        self.engine: Engine = BatchedEngine()
 
     def start(self) -> None:
         """Opens the folder of each run; one that cannot be opened fails, and one that is busy is left for later.
@@ -184,8 +183,8 @@ class PackRecorder:
         hardware = cell.config.hardware
         record = provenance(
             device=hardware.device,
-            engine=build_engine(hardware).name,
-            threads=torch.get_num_threads(),
+            engine=self.engine.name,
+            threads=self.engine.num_threads,
             wall_time_s=time.monotonic() - self.started,
             data_fingerprint=result.data_fingerprint,
         )

@@ -187,6 +187,15 @@ class Population:
         )
         return torch.from_numpy(factor_KM) * self.values["learning_rate"]
 
+    def optimizer_scalars(self, first_step: int, num_steps: int) -> dict[str, Tensor]:
+        """What the optimizer needs of each of K steps, float64 [K, M, 1] by name, on the host.
+
+        Their last bits depend on both numbers and on M: torch and NumPy round powers and cosines differently in
+        the vectorized part of an array and in what is left over.
+        """
+        rates_KM = self.learning_rates(first_step, num_steps)
+        return self.optimizer.coefficients(rates_KM, first_step, self.values)
+
     def batches(self, first_step: int, num_steps: int) -> Iterator[Batch] | None:
         """The mini-batches of K steps, or None where every step takes the whole training set.
 

@@ -170,7 +170,8 @@ class StudyRun:
             live = [cell.config for cell in recorder.pack]
             if live:
                 set_threads(live)
-                train_population(live, build_engine(live[0].hardware), recorder)
+                recorder.engine = build_engine(live)
+                train_population(live, recorder.engine, recorder)
             return
         except STOPPED:
             raise

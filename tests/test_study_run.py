@@ -227,7 +227,7 @@ def test_the_record_says_how_it_came_about(tmp_path: Path) -> None:
     train_cells([cell])
     result = json.loads((RunFolder(tmp_path / "outputs", cell.run_id).path / "result.json").read_text())
     provenance = result["provenance"]
-    assert (provenance["device"], provenance["engine"], provenance["population"]) == ("cpu", "batched", 1)
+    assert (provenance["device"], provenance["engine"], provenance["population"]) == ("cpu", "fused", 1)
     assert provenance["threads"] >= 1
     assert provenance["wall_time_s"] > 0
     assert len(provenance["data_fingerprint"]) == 16

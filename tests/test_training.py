@@ -15,7 +15,7 @@ from population_cases import Recorder, small_config, train
 
 from memcap.config.run_config import RunConfig
 from memcap.data import build_dataset
-from memcap.engines import BatchedEngine, build_engine
+from memcap.engines import build_engine
 from memcap.measures.points import measurement_steps
 from memcap.training import events
 
@@ -231,8 +231,11 @@ def test_exposures_count_epochs(recorder: Recorder) -> None:
     assert train([mini]).ends[0].row["train/exposures"] == 60 * 7 / 14
 
 
-def test_auto_is_the_batched_engine() -> None:
-    assert isinstance(build_engine(small_config().hardware), BatchedEngine)
+def test_auto_is_the_engine_that_trains_the_run() -> None:
+    sparse = ("data=sparse_features", "model=autoencoder", "objective=squared_error")
+    assert build_engine([small_config()]).name == "fused"
+    assert build_engine([small_config("hardware.engine=batched")]).name == "batched"
+    assert build_engine([small_config(*sparse)]).name == "batched"
 
 
 @given(steps=st.integers(1, 300), every=st.integers(1, 400), points=st.integers(1, 30))

@@ -123,7 +123,7 @@ class BudgetConfig:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
     device: str = ignored(choices=("cpu", "cuda", "mps"))
-    engine: str = ignored(choices=("auto", "batched"))
+    engine: str = ignored(choices=("auto", "batched", "fused"))
     dtype: str = counts(choices=("float32", "float64"))
     threads: int | None = ignored(at_least=1)
     memory_gib: float | None = ignored(above=0)

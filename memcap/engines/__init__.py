@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from memcap.config.schema import HardwareConfig
+import functools
+import sys
+from collections.abc import Sequence
+
+from memcap.config.fused_support import missing, takes
+from memcap.config.run_config import RunConfig
 from memcap.engines.batched import BatchedEngine
 from memcap.engines.engine import Engine
+from memcap.errors import BadInput
 
 __all__ = ["BatchedEngine", "Engine", "build_engine"]
 
 
-def build_engine(hardware: HardwareConfig) -> Engine:
-    """The engine that ``hardware.engine`` names; ``auto`` takes the batched one, which trains everything."""
+def build_engine(configs: Sequence[RunConfig]) -> Engine:
+    """The engine that ``hardware.engine`` names for a population.
+
+    ``auto`` takes the fused one for runs that it trains, and the batched one, which trains everything, for all
+    others and where the kernel cannot be built; one line says so.
+    """
+    wanted = configs[0].hardware.engine
+    if wanted == "batched" or (wanted == "auto" and not all(map(takes, configs))):
+        return BatchedEngine()
+    reason = missing()
+    if reason is None:
+        try:
+            from memcap.engines.fused.engine import FusedEngine
+
+            return FusedEngine.prepared(configs)
+        except Exception as error:  # whatever Numba or LLVM find wrong with this machine
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if wanted == "fused":
+        raise BadInput(f"hardware.engine=fused cannot be had: {reason}; use hardware.engine=auto or batched")
+    _say_once(f"memcap: trained by the batched engine, since the fused one cannot be built here: {reason}")
     return BatchedEngine()
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -22,6 +22,11 @@ class BatchedEngine:
 
     name: ClassVar[str] = "batched"
 
+    @property
+    def num_threads(self) -> int:
+        """torch's."""
+        return torch.get_num_threads()
+
     def advance(self, population: Population, num_steps: int) -> None:
         """``num_steps`` steps in place, with batches and schedule of each member's own.
 
@@ -58,8 +63,7 @@ def _coefficient_rows(population: Population, num_steps: int) -> dict[str, tuple
     """
     offset = population.step % STEPS_PREPARED
     start = population.step - offset
-    rates_KM = population.learning_rates(start, STEPS_PREPARED)
-    scalars = population.optimizer.coefficients(rates_KM, start, population.values)
+    scalars = population.optimizer_scalars(start, STEPS_PREPARED)
     needed = slice(offset, offset + num_steps)
     return {
         name: value[needed].to(population.device, population.dtype).unbind(0)

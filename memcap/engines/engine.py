@@ -12,5 +12,9 @@ class Engine(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def num_threads(self) -> int:
+        """Processor threads that it trains with."""
+
     def advance(self, population: Population, num_steps: int) -> None:
         """``num_steps`` optimizer steps for every member, with the schedule of its own; no measurement."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -22,9 +24,24 @@ def set_threads(members: Sequence[RunConfig]) -> int:
     choice depends on the population alone, so equal packs give equal bits.
     """
     hardware, most = members[0].hardware, all_threads()  # asked first, before this changes it
+    if hardware.threads is not None:
+        warn_of_too_many(hardware.threads)
     num_threads = hardware.threads or (most if _elements(members) >= ELEMENTS_WORTH_THREADS else 1)
     torch.set_num_threads(num_threads)
     return num_threads
+
+
+def threads_over_members(members: Sequence[RunConfig]) -> int:
+    """How many threads share the members of a population, each of which one thread trains."""
+    return min(members[0].hardware.threads or all_threads(), len(members))
+
+
+@functools.cache
+def warn_of_too_many(threads: int) -> None:
+    """Says so, once, where more threads are asked for than there are cores: they would wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads > cores:
+        print(f"memcap: hardware.threads={threads} is more than the {cores} cores there are", file=sys.stderr)
 
 
 @functools.cache

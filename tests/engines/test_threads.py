@@ -11,7 +11,13 @@ import torch
 from population_cases import small_config
 
 from memcap.cells import wait_passively
-from memcap.engines.threads import ELEMENTS_WORTH_THREADS, set_threads
+from memcap.engines.threads import (
+    ELEMENTS_WORTH_THREADS,
+    all_threads,
+    set_threads,
+    threads_over_members,
+    warn_of_too_many,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +55,22 @@ def test_members_and_samples_make_a_population_large() -> None:
 def test_a_number_that_is_asked_for_is_taken() -> None:
     assert set_threads([small_config("hardware.threads=3")]) == 3
     assert torch.get_num_threads() == 3
+
+
+def test_members_share_the_threads_and_none_is_idle() -> None:
+    one, two = small_config("hardware.threads=1"), small_config("hardware.threads=2")
+    assert threads_over_members([one] * 3) == 1
+    assert threads_over_members([two]) == 1
+    assert threads_over_members([two] * 3) == 2
+    assert threads_over_members([small_config()] * 1000) == all_threads()
+
+
+def test_more_threads_than_cores_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_too_many(1)
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        warn_of_too_many(100_000)
+    assert capsys.readouterr().err.count("hardware.threads=100000 is more than") == 1
 
 
 def test_what_the_user_chose_for_openmp_stays(monkeypatch: pytest.MonkeyPatch) -> None:
