@@ -130,7 +130,7 @@ def test_a_stop_keeps_what_is_finished(number: signal.Signals, undisturbed: Path
 
 
 def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
-    long = ("tracking=disabled", "budget.steps=3000")  # some seconds, so that a kill finds it training
+    long = ("tracking=disabled", "budget.steps=20000")  # some seconds, so that a kill finds it training
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in (undisturbed, killed):
         folder.mkdir()

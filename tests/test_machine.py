@@ -36,6 +36,21 @@ def test_a_processor_is_always_there(run_values: Values) -> None:
     check_device(cell(run_values).config.hardware)
 
 
+def test_an_engine_that_cannot_train_a_run_is_refused(run_values: Values, tmp_path: Path) -> None:
+    parts = ("model=autoencoder", "data=sparse_features", "objective=squared_error")
+    outputs = tmp_path / "outputs"
+    named = [
+        cell(run_values, f"hardware.engine={e}", *parts, f"paths.outputs={outputs}")
+        for e in ("auto", "fused")
+    ]
+    check_machine(named[:1])
+    with pytest.raises(
+        BadInput, match=r"^hardware.engine=fused cannot train .*; use hardware.engine=auto or batched"
+    ):
+        check_machine(named)
+    assert not outputs.exists()
+
+
 def test_an_nvidia_gpu_is_asked_of_torch(run_values: Values) -> None:
     hardware = cell(run_values, "hardware=cuda").config.hardware
     if torch.cuda.is_available():

@@ -66,6 +66,38 @@ def test_a_kernel_that_cannot_be_built_leaves_the_batched_engine(tmp_path: Path)
     assert "trained by the batched engine" in err
 
 
+NARROW = """
+import sys; narrow = int(sys.argv[1]); sys.path[:0] = sys.argv[2:]
+import llvmlite.binding as llvm
+features = llvm.get_host_cpu_features()
+known = {name: on and name not in ("avx512f", "avx")[: narrow] for name, on in features.items()}
+llvm.get_host_cpu_features = lambda: type(features)(known)
+import importlib; cases = importlib.import_module("population_cases")
+from memcap.engines import BatchedEngine, build_engine
+from memcap.engines.fused.registers import REGISTER_BYTES
+from memcap.population import Population
+for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-4)):
+    common = ("model.depth=2", "model.width=9", "model.bias=true", "activation=gelu", f"hardware.dtype={dtype}")
+    configs = [cases.small_config(*common, f"data.num_samples={n}") for n in (14, 9, 70)]
+    fused, batched = Population(configs), Population(configs)
+    build_engine(configs).advance(fused, 5), BatchedEngine().advance(batched, 5)
+    error = (fused.parameters_MP - batched.parameters_MP).norm() / batched.parameters_MP.norm()
+    assert error < tolerance, (dtype, error)
+print(REGISTER_BYTES)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lacking", "most_bytes"), [(1, 32), (2, 16)])
+def test_processors_with_narrower_registers(tmp_path: Path, lacking: int, most_bytes: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW, str(lacking), *sys.path],
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= most_bytes
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own for what this process compiles."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from memcap.engines.fused.registers import processor_features
+
 DIGEST_BYTES = 32
 
 
@@ -110,7 +112,7 @@ def _is_private(folder: Path) -> bool:
 @functools.cache
 def version() -> str:
     """Sixteen hex digits of all that object code follows from: sources, compiler, processor."""
-    features = llvm.get_host_cpu_features().flatten()
+    features = sorted(processor_features().items())
     parts = (
         sys.version, sys.platform, importlib.metadata.version("numba"), llvm.llvm_version_info,
         llvm.get_host_cpu_name(), features, ctypes.sizeof(ctypes.c_void_p),

@@ -12,24 +12,21 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from memcap.engines.fused import simd
 from memcap.engines.fused.pieces import OPTIONS, compiled
 from memcap.engines.fused.registers import REGISTER_BYTES
 from memcap.engines.fused.simd import (
     absolute,
     any_lane,
     fma,
-    has_bit,
     less,
     load,
-    power_of_two,
     select,
     store,
     with_sign_of,
 )
+from memcap.engines.fused.whole_numbers import ROUNDING, has_bit, power_of_two
 
 LANES = REGISTER_BYTES // 4  # of float32
-ROUNDING = simd.ROUNDING
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.6931471824645996, -1.904654323148236e-09
 TWO_OVER_PI = 0.6366197723675814

@@ -1,14 +1,22 @@
-"""How wide the processor's registers are."""
+"""How wide the processor's registers are, and how many it has."""
 
 from __future__ import annotations
 
 import llvmlite.binding as llvm
 
 
-def _register_bytes() -> int:
-    features = llvm.get_host_cpu_features()
+def processor_features() -> dict[str, bool]:
+    """What LLVM knows of this processor; nothing where it cannot tell."""
+    try:
+        return dict(llvm.get_host_cpu_features())
+    except RuntimeError:
+        return {}
+
+
+def _register_bytes(features: dict[str, bool]) -> int:
     return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
 
 
-REGISTER_BYTES = _register_bytes()
+REGISTER_BYTES = _register_bytes(processor_features())
+NUM_REGISTERS = 32 if REGISTER_BYTES == 64 else 16
 CACHE_LINE_BYTES = 64

@@ -14,15 +14,14 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from memcap.engines.fused import simd
-from memcap.engines.fused.registers import REGISTER_BYTES
+from memcap.engines.fused.registers import NUM_REGISTERS
 from memcap.engines.fused.simd import lanes_of
 
 INT = ir.IntType(64)
-REGISTERS = 32 if REGISTER_BYTES == 64 else 16
 # Rows x columns of results, with a column more of operands and one register for the weight.
-MOST_ROWS = 6 if REGISTERS == 32 else 4
-MOST_COLUMNS = 4 if REGISTERS == 32 else 2
-MOST_NEURONS = 4 if REGISTERS == 32 else 3
+MOST_ROWS = 6 if NUM_REGISTERS == 32 else 4
+MOST_COLUMNS = 4 if NUM_REGISTERS == 32 else 2
+MOST_NEURONS = 4 if NUM_REGISTERS == 32 else 3
 
 
 def _switch(builder: Any, value: Any, most: int) -> Any:
