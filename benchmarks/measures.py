@@ -23,7 +23,7 @@ wait_passively()  # before torch is imported: as memcap itself does
 
 from memcap.config.measure_schema import MeasureConfig
 from memcap.config.run_config import RunConfig
-from memcap.engines import BatchedEngine
+from memcap.engines import build_engine
 from memcap.engines.threads import set_threads
 from memcap.hydra_session import HydraSession
 from memcap.measures.observation import Observer
@@ -54,7 +54,7 @@ def observers(population: Population) -> dict[str, Observer]:
 def watch(configs: list[RunConfig]) -> tuple[float, dict[str, float]]:
     """Training time, and the time of each measure without the base, in s."""
     set_threads(configs)
-    population, engine = Population(configs), BatchedEngine()
+    population, engine = Population(configs), build_engine(configs)
     watchers = observers(population)
     training_s, spent_s = 0.0, defaultdict(float)
     at_end = population.configs[0].measure.AT_THE_END
