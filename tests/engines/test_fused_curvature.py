@@ -11,6 +11,7 @@ from population_cases import small_config, small_population
 from torch import Tensor
 
 from memcap.engines import BatchedEngine, fused_hessian_products
+from memcap.engines.fused import curvature
 from memcap.engines.fused.curvature import hessian_products
 from memcap.measures.curvature import loss_curvature
 from memcap.measures.sharpness import dense_matrix, hessian_vector_products
@@ -155,7 +156,7 @@ def test_float32_is_as_near_to_float64_as_automatic_differentiation(activation: 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_are_those_of_the_member_alone(dtype: str) -> None:
+def test_bits_are_those_of_the_member_alone(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ("activation=silu", "model.depth=2", f"hardware.dtype={dtype}")
     configs = [
         small_config(*common, f"seed={s}", f"data.num_samples={n}") for s, n in enumerate((14, 600, 33, 9))
@@ -163,6 +164,7 @@ def test_bits_are_those_of_the_member_alone(dtype: str) -> None:
     population = Population(configs)
     vectors_MP = directions(population)
     alone = [hessian_products(population.keep([m]))(vectors_MP[m : m + 1])[0] for m in range(4)]
+    monkeypatch.setattr(curvature, "OPERATIONS_WORTH_A_THREAD", 1.0)
     threaded = [small_config(*common, "hardware.threads=3", *(f"seed={s}", f"data.num_samples={n}"))
                 for s, n in enumerate((14, 600, 33, 9))]  # fmt: skip
     assert torch.equal(hessian_products(population)(vectors_MP), torch.stack(alone))

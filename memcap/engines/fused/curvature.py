@@ -19,6 +19,9 @@ from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain
 from memcap.population import Population
 
+# A thread is worth waking for so many floating-point operations of a product: about a millisecond.
+OPERATIONS_WORTH_A_THREAD = 5e7
+
 
 class Pieces(NamedTuple):
     """Addresses of compiled code: as in ``curvature_kernel.Addresses``, and by piece of an activation's program."""
@@ -56,7 +59,7 @@ def hessian_products(population: Population) -> Callable[[Tensor], Tensor]:
         LinearizedMember(population, place, pieces, vectors_MP[place], products_MP[place])
         for place in range(len(population))
     ]
-    team = _Team(threads_over_members(population.configs))
+    team = _Team(_num_threads(population))
     team.do([member.linearize for member in members])
 
     def product(vector_MP: Tensor) -> Tensor:
@@ -102,6 +105,12 @@ class LinearizedMember:
 
     def _call(self, name: str, dtype: np.dtype, arguments: tuple[Any, ...]) -> Callable[[], None]:
         return call_of(f"curvature_kernel.{name}", str(dtype), map(as_c, arguments))
+
+
+def _num_threads(population: Population) -> int:
+    operations = 12 * population.model.num_parameters * float(population.training_set.counts_M.sum())
+    most = threads_over_members(population.configs)
+    return max(1, min(most, int(operations / OPERATIONS_WORTH_A_THREAD)))
 
 
 def _dtype(population: Population) -> np.dtype:
