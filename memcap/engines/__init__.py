@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from memcap.config.fused_support import missing, takes
+from torch import Tensor
+
+from memcap.config.fused_support import missing, takes, unsupported
 from memcap.config.run_config import RunConfig
 from memcap.engines.batched import BatchedEngine
 from memcap.engines.engine import Engine
 from memcap.errors import BadInput
+from memcap.population import Population
 
-__all__ = ["BatchedEngine", "Engine", "build_engine"]
+__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian_products"]
 
 
 def build_engine(configs: Sequence[RunConfig]) -> Engine:
@@ -36,6 +39,29 @@ def build_engine(configs: Sequence[RunConfig]) -> Engine:
         raise BadInput(f"hardware.engine=fused cannot be had: {reason}; use hardware.engine=auto or batched")
     _say_once(f"memcap: trained by the batched engine, since the fused one cannot be built here: {reason}")
     return BatchedEngine()
+
+
+def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor] | None:
+    """Products [M, P] -> [M, P] with the Hessian of each member's loss by compiled code; None where there is none.
+
+    For the populations that ``build_engine`` gives to the fused engine, also where only the weights are known.
+    """
+    wanted, configs = population.configs[0].hardware.engine, population.configs
+    if wanted == "batched" or missing() is not None:
+        return None
+    if not all(map(takes, configs)) and (wanted == "auto" or any(map(unsupported, configs))):
+        return None
+    try:
+        from memcap.engines.fused.curvature import hessian_products, pieces_of
+
+        pieces_of(population.configs[0])
+    except Exception as error:  # as above
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        _say_once(
+            f"memcap: curvature by automatic differentiation, since it cannot be compiled here: {reason}"
+        )
+        return None
+    return hessian_products(population)
 
 
 @functools.cache

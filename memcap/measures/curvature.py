@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig, eigenvalue_metric
+from memcap.engines import fused_hessian_products
 from memcap.measures.sharpness import dense_matrix, hessian_vector_products, preconditioned, top_eigenvalues
 from memcap.measures.trace import hutchinson_trace
 from memcap.population import Population
@@ -112,7 +113,13 @@ def dense_eigenvalues(product: Product, like_MP: Tensor, *, count: int) -> tuple
 
 
 def loss_curvature(population: Population) -> Product:
-    """Products with the Hessian of each member's loss on its training set, at its parameters."""
+    """Products with the Hessian of each member's loss on its training set, at its parameters.
+
+    By compiled code where the fused engine trains such a population, else by automatic differentiation.
+    """
+    compiled = fused_hessian_products(population)
+    if compiled is not None:
+        return compiled
 
     def loss_of_parameters(parameters_MP: Tensor) -> Tensor:
         return population.losses(parameters_MP, population.training_set)

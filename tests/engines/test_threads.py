@@ -13,6 +13,7 @@ from population_cases import small_config
 from memcap.cells import wait_passively
 from memcap.engines.threads import (
     ELEMENTS_WORTH_THREADS,
+    ELEMENTS_WORTH_THREADS_TO_MEASURE,
     all_threads,
     set_threads,
     threads_over_members,
@@ -45,11 +46,15 @@ def test_a_small_population_does_not_shrink_a_later_one() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_members_and_samples_make_a_population_large() -> None:
-    one = small_config("model.width=16", "data.num_samples=300")
-    most = max(set_threads([small_config("model.width=16", "data.num_samples=10000")]), 1)
+@pytest.mark.parametrize(
+    ("engine", "worth_it"),
+    [("batched", ELEMENTS_WORTH_THREADS), ("auto", ELEMENTS_WORTH_THREADS_TO_MEASURE)],
+)
+def test_members_and_samples_make_a_population_large(engine: str, worth_it: int) -> None:
+    one = small_config("model.width=16", "data.num_samples=300", f"hardware.engine={engine}")
     assert set_threads([one]) == 1
-    assert set_threads([one] * (ELEMENTS_WORTH_THREADS // (16 * 300) + 1)) == most
+    assert set_threads([one] * (worth_it // (16 * 300))) == 1
+    assert set_threads([one] * (worth_it // (16 * 300) + 1)) == all_threads()
 
 
 def test_a_number_that_is_asked_for_is_taken() -> None:

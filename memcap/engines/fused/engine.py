@@ -90,7 +90,7 @@ class Member:
         self.inputs_ND = np.ascontiguousarray(self.samples.inputs_MND[place].numpy())
         self.dtype = self.inputs_ND.dtype
         self.clip_norm = float(self.config.optimizer.clip_norm or 0.0)
-        self.targets_NF, self.importance_F = self._targets()
+        self.targets_NF, self.importance_F = targets_of(population, place, self.dtype)
         assert isinstance(population.model, Chain)
         self.layers, self.places = layout(
             population.model.layers,
@@ -148,17 +148,18 @@ class Member:
         step = self.population.step
         return batch_indices(self.config.seed, step, num_steps, self.num_samples, batch_size)
 
-    def _targets(self) -> tuple[np.ndarray, np.ndarray]:
-        """Targets [N, F] and the importance of each feature [F]; for a cross-entropy, F = 1 holds the labels."""
-        population, objective = self.population, self.config.objective
-        targets = population.training_set.targets[self.place].numpy()
-        if targets.dtype.kind != "f":
-            is_label = objective.kind == "cross_entropy"
-            targets = targets[:, None] if is_label else np.eye(self.config.data.num_outputs)[targets]
-        importance_F = np.ones(self.config.data.num_outputs, dtype=self.dtype)
-        if population.importance_MF is not None and getattr(objective, "use_importance", False):
-            importance_F = population.importance_MF[self.place].numpy()
-        return targets.astype(self.dtype), importance_F
+
+def targets_of(population: Population, place: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Targets [N, F] of a member, and the importance of each feature; for a cross-entropy, F = 1 holds the labels."""
+    config, objective = population.configs[place], population.configs[place].objective
+    targets = population.training_set.targets[place].numpy()
+    if targets.dtype.kind != "f":
+        is_label = objective.kind == "cross_entropy"
+        targets = targets[:, None] if is_label else np.eye(config.data.num_outputs)[targets]
+    importance_F = np.ones(config.data.num_outputs, dtype=dtype)
+    if population.importance_MF is not None and getattr(objective, "use_importance", False):
+        importance_F = population.importance_MF[place].numpy()
+    return targets.astype(dtype), importance_F
 
 
 def _steps_at_once(population: Population) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,17 +41,23 @@ def kernel_of(config: RunConfig, *, wants_loss: bool = False) -> Kernel:
         "updates.clip": config.optimizer.clip_norm is not None,
         UPDATES[config.optimizer.kind]: True,
     }
-    program = activation_program(config.activation) if config.model.uses_activation else Program.empty()
+    program = program_of(config)
     used = set(program.operations[:, 0].tolist())
     return Kernel(
-        _train(dtype),
+        function_of("kernel.train", dtype),
         program,
-        _addresses({f"operations.{name}": place in used for place, name in enumerate(PIECES)}, dtype),
-        _addresses(needed, dtype),
+        addresses({f"operations.{name}": place in used for place, name in enumerate(PIECES)}, dtype),
+        addresses(needed, dtype),
     )
 
 
-def _addresses(needed: dict[str, bool], dtype: str) -> np.ndarray:
+def program_of(config: RunConfig) -> Program:
+    """The activation's program of a run, empty where its model has none."""
+    return activation_program(config.activation) if config.model.uses_activation else Program.empty()
+
+
+def addresses(needed: dict[str, bool], dtype: str) -> np.ndarray:
+    """Addresses of pieces by name, 0 for those that are not needed."""
     return np.array([address(n, dtype) if wanted else 0 for n, wanted in needed.items()], dtype=np.int64)
 
 
@@ -70,17 +76,23 @@ def address(piece: str, dtype: str) -> int:
     return compile_cache.load(*found)
 
 
+def function_of(piece: str, dtype: str) -> Callable[..., None]:
+    """A piece for arguments made by ``as_c``; it runs without Python's lock, so that threads run at once."""
+    return lambda *arguments: call_of(piece, dtype, arguments)()
+
+
+def call_of(piece: str, dtype: str, arguments: Iterable[Any]) -> Callable[[], None]:
+    """A call of a piece with its arguments, made by ``as_c``, fixed: 1 µs each time that it is made."""
+    # Numba's convention: where to put a result and an exception, of which there is neither.
+    result, exception = ctypes.c_void_p(), ctypes.c_void_p()
+    return functools.partial(
+        _c_function(piece, dtype), ctypes.byref(result), ctypes.byref(exception), *arguments
+    )
+
+
 @functools.cache
-def _train(dtype: str) -> Callable[..., None]:
-    """The training loop for arguments made by ``as_c``; it runs without Python's lock, so that threads run at once."""
-    function = ctypes.CFUNCTYPE(ctypes.c_int32)(address("kernel.train", dtype))
-
-    def train(*arguments: Any) -> None:
-        # Numba's convention: where to put a result and an exception, of which there is neither.
-        result, exception = ctypes.c_void_p(), ctypes.c_void_p()
-        function(ctypes.byref(result), ctypes.byref(exception), *arguments)
-
-    return train
+def _c_function(piece: str, dtype: str) -> Any:
+    return ctypes.CFUNCTYPE(ctypes.c_int32)(address(piece, dtype))
 
 
 def as_c(value: np.ndarray | float) -> Any:

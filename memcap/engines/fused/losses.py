@@ -63,3 +63,38 @@ def squared_error_value(s, outputs, features, targets, importance, shares, sampl
         for i in range(samples):
             error = s[outputs + k * samples + i] - s[targets + k * samples + i]
             s[value] += error * error * s[importance + k] / features * s[shares + i]
+
+
+def cross_entropy_tangent(s, outputs, pairs, tangents, classes, labels, importance, shares, samples, count):
+    """p (R{z} - sum_k p_k R{z}_k) / N, written to ``outputs`` [V, samples].
+
+    The derivatives δ = (p - onehot) / N stand in every second row of ``pairs`` [V, 2, samples], R{z} in ``tangents``.
+    Differences to the label's R{z} are weighed, so that a label whose p is nearly 1 loses no digits.
+    """
+    lanes = lanes_of(s)
+    for register in range(samples // lanes):
+        i = register * lanes
+        label, share = load(s, labels + i), load(s, shares + i)
+        at_label = load(s, tangents + i)
+        for k in range(1, classes):
+            at_label = select(equal(label, float(k)), load(s, tangents + k * samples + i), at_label)
+        mean = at_label - at_label
+        for k in range(classes):
+            probability = load(s, pairs + 2 * k * samples + i) * float(count)
+            difference = load(s, tangents + k * samples + i) - at_label
+            mean = mean + select(equal(label, float(k)), 0.0, probability * difference)
+        for k in range(classes):
+            by_logit = load(s, pairs + 2 * k * samples + i)
+            weight = by_logit + select(equal(label, float(k)), share, 0.0)
+            difference = load(s, tangents + k * samples + i) - at_label - mean
+            store(s, outputs + k * samples + i, weight * difference)
+
+
+def squared_error_tangent(s, outputs, pairs, tangents, features, targets, importance, shares, samples, count):
+    """2 w_f R{x'_f} / (F N), written to ``outputs`` [F, samples]; R{x'} stands in ``tangents``."""
+    for k in range(features):
+        weight = 2 * s[importance + k] / features
+        for register in range(samples // lanes_of(s)):
+            i = register * lanes_of(s)
+            tangent = load(s, tangents + k * samples + i)
+            store(s, outputs + k * samples + i, tangent * load(s, shares + i) * weight)
