@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from population_cases import small_population
+from population_cases import small_config, small_population
 from torch import Tensor
 
-from memcap.engines import BatchedEngine
+from memcap.engines import BatchedEngine, build_engine
 from memcap.engines.batched import gradients
 from memcap.engines.fused.engine import FusedEngine, Member
 from memcap.engines.fused.scalars import StepScalars
@@ -129,6 +129,28 @@ def test_a_step_is_that_of_the_batched_engine(common: tuple[str, ...], steps: in
     losses_M = population.losses(population.parameters_MP, population.training_set)
     assume(bool((losses_M < 1e6).all()))  # some that are drawn diverge
     assert_one_step_agrees(population)
+
+
+CUT_BELOW_A_ROOT = ("sqrt(relu(x))", "x*max(x,0)**0.5", "tanh(1/relu(x))")
+CUT_AND_FINITE = (
+    "x/(1+relu(x))",
+    "log1p(relu(x))",
+    "sqrt(0.1+max(x,0))",
+    "relu(x)**1.5",
+    "2**relu(x)",
+    "sqrt(abs(x))",
+)
+
+
+@pytest.mark.parametrize("formula", [*CUT_BELOW_A_ROOT, *CUT_AND_FINITE])
+def test_a_slope_that_is_cut_off_is_that_of_the_batched_engine(formula: str) -> None:
+    config = small_config("activation=formula", f"activation.formula={formula}")
+    chosen, batched = Population([config]), Population([config])
+    engine = build_engine([config])
+    assert engine.name == ("batched" if formula in CUT_BELOW_A_ROOT else "fused")
+    engine.advance(chosen, 3)
+    BatchedEngine().advance(batched, 3)
+    assert_close(chosen.parameters_MP, batched.parameters_MP, ONE_STEP, formula)
 
 
 @pytest.mark.parametrize("model", [("model=linear",), ("model.width=6", "model.bias=true")])

@@ -175,6 +175,10 @@ def test_without_numba(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
             ("data=sparse_features", "model=autoencoder", "objective=squared_error", "data.num_samples=9"),
             "model=autoencoder",
         ),
+        *(
+            (("activation=formula", f"activation.formula={formula}"), "activation.formula")
+            for formula in ("sqrt(relu(x))", "x*max(x,0)**0.5", "tanh(1/max(x,0))", "exp(log1p(max(x,-1)))")
+        ),
     ],
 )
 def test_what_is_not_supported_is_named(overrides: tuple[str, ...], part: str) -> None:
