@@ -92,6 +92,12 @@ class Member:
         self.clip_norm = float(self.config.optimizer.clip_norm or 0.0)
         self.targets_NF, self.importance_F = self._targets()
         assert isinstance(population.model, Chain)
+        if self.inputs_ND.shape[1] != population.model.layers[0].fan_in:
+            # The kernel would read past their end.
+            expected = population.model.layers[0].fan_in
+            raise ValueError(
+                f"the data have {self.inputs_ND.shape[1]} inputs, not the {expected} of the model"
+            )
         self.layers, self.places = layout(
             population.model.layers,
             bias=population.model.config.bias,
@@ -151,14 +157,21 @@ class Member:
     def _targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Targets [N, F] and the importance of each feature [F]; for a cross-entropy, F = 1 holds the labels."""
         population, objective = self.population, self.config.objective
-        targets = population.training_set.targets[self.place].numpy()
+        targets, num_outputs = (
+            population.training_set.targets[self.place].numpy(),
+            self.config.data.num_outputs,
+        )
+        importance_F = np.ones(num_outputs, dtype=self.dtype)
+        if targets.dtype.kind != "f" and not np.all((targets >= 0) & (targets < num_outputs)):
+            raise ValueError(f"labels must be at least 0 and less than {num_outputs}")
+        if objective.kind == "cross_entropy":
+            return targets[:, None].astype(self.dtype), importance_F
         if targets.dtype.kind != "f":
-            is_label = objective.kind == "cross_entropy"
-            targets = targets[:, None] if is_label else np.eye(self.config.data.num_outputs)[targets]
-        importance_F = np.ones(self.config.data.num_outputs, dtype=self.dtype)
+            targets = np.eye(num_outputs)[targets]
         if population.importance_MF is not None and getattr(objective, "use_importance", False):
             importance_F = population.importance_MF[self.place].numpy()
-        return targets.astype(self.dtype), importance_F
+        wanted = np.broadcast_to(targets, (len(targets), num_outputs))  # as torch would
+        return wanted.astype(self.dtype, order="C"), np.broadcast_to(importance_F, num_outputs).copy()
 
 
 def _steps_at_once(population: Population) -> int:
