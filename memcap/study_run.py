@@ -45,6 +45,7 @@ class StudyRun:
         todo = backlog.to_train
         existed = ledger.study.path.exists()
         if todo:
+            _check_engines(todo)
             allow_locks(ledger.config.hardware.max_members)
             ledger.check_num_wandb_runs(len(todo))
         stopped: BaseException | None = None
@@ -216,3 +217,10 @@ class StudyRun:
         except (OSError, SystemExit):  # rich makes a SystemExit of a broken pipe
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_engines(todo: Sequence[Cell]) -> None:
+    """Raises BadInput for ``hardware.engine=fused`` whose kernel cannot be built, before an attempt is counted."""
+    for cell in todo:
+        if cell.config.hardware.engine == "fused":
+            build_engine([cell.config])

@@ -16,6 +16,7 @@ from memcap import pack_recorder, study_run
 from memcap.cells import train_cells
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
+from memcap.engines.fused.engine import FusedEngine
 from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
 from memcap.population import Population
@@ -220,6 +221,19 @@ def test_a_run_that_fails_in_a_pack_of_one_closes_its_mirror(
     break_seeds(monkeypatch, {0}, ValueError("no"))
     train_cells(cells(tmp_path, range(1)))
     assert ended == [({"status": "failed"}, 1)]
+
+
+def test_an_engine_that_cannot_be_built_is_no_failure_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared(configs: Any) -> None:
+        raise RuntimeError("no registers")
+
+    monkeypatch.setattr(FusedEngine, "prepared", prepared)
+    with pytest.raises(BadInput, match=r"hardware.engine=fused cannot be had: RuntimeError: no registers"):
+        train_cells(cells(tmp_path, range(2), "hardware.engine=fused"))
+    assert not list(tmp_path.iterdir())
+    assert statuses(train_cells(cells(tmp_path, range(2)))) == ["finished", "finished"]
 
 
 def test_the_record_says_how_it_came_about(tmp_path: Path) -> None:

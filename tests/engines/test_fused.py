@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from population_cases import small_population
+from population_cases import small_config, small_population
 from torch import Tensor
 
-from memcap.engines import BatchedEngine
+from memcap.config.run_config import RunConfig
+from memcap.engines import BatchedEngine, build_engine
 from memcap.engines.batched import gradients
 from memcap.engines.fused.engine import FusedEngine, Member
 from memcap.engines.fused.scalars import StepScalars
@@ -131,12 +132,60 @@ def test_a_step_is_that_of_the_batched_engine(common: tuple[str, ...], steps: in
     assert_one_step_agrees(population)
 
 
+CUT_BELOW_A_ROOT = ("sqrt(relu(x))", "x*max(x,0)**0.5", "tanh(1/relu(x))")
+CUT_AND_FINITE = (
+    "x/(1+relu(x))",
+    "log1p(relu(x))",
+    "sqrt(0.1+max(x,0))",
+    "relu(x)**1.5",
+    "2**relu(x)",
+    "sqrt(abs(x))",
+)
+
+
+@pytest.mark.parametrize("formula", [*CUT_BELOW_A_ROOT, *CUT_AND_FINITE])
+def test_a_slope_that_is_cut_off_is_that_of_the_batched_engine(formula: str) -> None:
+    config = small_config("activation=formula", f"activation.formula={formula}")
+    chosen, batched = Population([config]), Population([config])
+    engine = build_engine([config])
+    assert engine.name == ("batched" if formula in CUT_BELOW_A_ROOT else "fused")
+    engine.advance(chosen, 3)
+    BatchedEngine().advance(batched, 3)
+    assert_close(chosen.parameters_MP, batched.parameters_MP, ONE_STEP, formula)
+
+
 @pytest.mark.parametrize("model", [("model=linear",), ("model.width=6", "model.bias=true")])
 def test_features_with_importance(model: tuple[str, ...]) -> None:
     decays = ["data.importance_decay=0.9", "data.importance_decay=0.5"]
     own = [("seed=0", "data.num_samples=11", decays[0]), ("seed=1", "data.num_samples=40", decays[1])]
     assert_one_step_agrees(small_population((*SPARSE, *model), own))
     assert_one_step_agrees(small_population((*SPARSE, *model, "objective.use_importance=false"), own))
+
+
+def with_data(config: RunConfig, **changes: Tensor) -> Population:
+    population = Population([config])
+    population.training_set = dataclasses.replace(population.training_set, **changes)
+    return population
+
+
+def test_data_of_another_shape_than_their_configuration_says() -> None:
+    """Of a data set of one's own: what torch broadcasts is broadcast, what it refuses is not read past its end."""
+    features, labels = small_config(*SPARSE, "model=mlp", "data.num_samples=9"), small_config()
+    full = Population([features]).training_set
+    fused, batched = (with_data(features, targets=full.targets[..., :1]) for _ in range(2))
+    FusedEngine().advance(fused, 1)
+    BatchedEngine().advance(batched, 1)
+    assert_close(fused.parameters_MP, batched.parameters_MP, ONE_STEP, "one target for all outputs")
+    refused = (
+        with_data(features, inputs_MND=full.inputs_MND[..., :3]),
+        with_data(features, targets=full.targets[..., :2]),
+        with_data(labels, targets=Population([labels]).training_set.targets + 3),
+    )
+    for population in refused:
+        with pytest.raises((ValueError, RuntimeError, IndexError)):
+            BatchedEngine().advance(population, 1)
+        with pytest.raises(ValueError, match=r"inputs|labels|broadcast"):
+            FusedEngine().advance(population, 1)
 
 
 STABLE = {

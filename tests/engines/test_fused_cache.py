@@ -17,6 +17,7 @@ from memcap.config.fused_support import check_engine, unsupported
 from memcap.engines import _say_once, build_engine
 from memcap.engines.fused import compile_cache, library
 from memcap.errors import BadInput
+from memcap.optimizers import clipping
 
 PIECE = "losses.squared_error_value"  # the one that compiles fastest
 
@@ -110,7 +111,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for function in (compile_cache.cache_folder, compile_cache._say_once, library.address, library._train):
+    for function in (
+        compile_cache.version,
+        compile_cache.cache_folder,
+        compile_cache._say_once,
+        library.address,
+        library._c_function,
+    ):
         function.cache_clear()
 
 
@@ -156,6 +163,15 @@ def test_a_folder_that_others_can_write_is_not_read(cache: Path) -> None:
     assert folder not in (compile_cache.cache_folder() or cache).parents
 
 
+def test_another_clipping_is_another_version(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its offset is compiled into a piece, from outside of the package."""
+    before = compile_cache.version()
+    (cache / "clipping.py").write_text("NORM_OFFSET = 1e-3")
+    monkeypatch.setattr(clipping, "__file__", str(cache / "clipping.py"))
+    forget()
+    assert compile_cache.version() != before
+
+
 def test_without_numba(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     _say_once.cache_clear()
@@ -174,6 +190,10 @@ def test_without_numba(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         (
             ("data=sparse_features", "model=autoencoder", "objective=squared_error", "data.num_samples=9"),
             "model=autoencoder",
+        ),
+        *(
+            (("activation=formula", f"activation.formula={formula}"), "activation.formula")
+            for formula in ("sqrt(relu(x))", "x*max(x,0)**0.5", "tanh(1/max(x,0))", "exp(log1p(max(x,-1)))")
         ),
     ],
 )

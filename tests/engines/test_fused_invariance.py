@@ -9,7 +9,9 @@ import torch
 from population_cases import small_config
 
 from memcap.config.run_config import RunConfig
+from memcap.engines import BatchedEngine
 from memcap.engines.fused.engine import FusedEngine
+from memcap.engines.fused.scalars import STEPS_PREPARED
 from memcap.population import Population
 
 COMMON = (
@@ -17,7 +19,7 @@ COMMON = (
     ("model.depth=2", "data.batch_size=6", "optimizer=sgd", "objective=squared_error"),
     ("model=linear", "optimizer=adamw", "optimizer.weight_decay=0.1"),
 )
-STEPS = 300  # more than a block of prepared scalars
+STEPS = 300
 
 
 def configs(common: Sequence[str], dtype: str) -> list[RunConfig]:
@@ -56,6 +58,26 @@ def test_alone_among_others_shuffled_threaded_and_split(common: Sequence[str], d
         for population in (together, threaded, split):
             assert_equal_bits(population, place, one)
         assert_equal_bits(shuffled, len(members) - 1 - place, one)
+
+
+@pytest.mark.parametrize("common", COMMON)
+def test_split_where_blocks_of_prepared_scalars_meet(common: Sequence[str]) -> None:
+    members = configs((*common, f"budget.steps={STEPS_PREPARED + 100}"), "float64")[:2]
+    found = []
+    for splits in ((40,), (10, 30), (9, 1, 1, 29)):
+        population = Population(members)
+        population.step = STEPS_PREPARED - 10
+        engine = FusedEngine()
+        for count in splits:
+            engine.advance(population, count)
+        assert population.step == STEPS_PREPARED + 30
+        found.append(population.parameters_MP)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    batched = Population(members)
+    batched.step = STEPS_PREPARED - 10
+    BatchedEngine().advance(batched, 40)
+    assert torch.allclose(found[0], batched.parameters_MP, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 from memcap.engines.fused.registers import processor_features
+from memcap.optimizers import clipping
 
 DIGEST_BYTES = 32
 
@@ -119,7 +120,8 @@ def version() -> str:
         sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_")),
     )  # fmt: skip
     content = hashlib.sha256(repr(parts).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    # The offset in the clipping that is compiled stands outside of this package.
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(clipping.__file__)):
         content.update(path.name.encode() + path.read_bytes())
     return content.hexdigest()[:16]
 

@@ -150,16 +150,31 @@ class Member:
 
 
 def targets_of(population: Population, place: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Targets [N, F] of a member, and the importance of each feature; for a cross-entropy, F = 1 holds the labels."""
-    config, objective = population.configs[place], population.configs[place].objective
-    targets = population.training_set.targets[place].numpy()
+    """Targets [N, F] of a member, and the importance of each feature [F]; for a cross-entropy, F = 1 holds the labels.
+
+    Raises ValueError for data of another shape than the model's: a kernel would read past their end.
+    """
+    data, config, objective = (
+        population.training_set,
+        population.configs[place],
+        population.configs[place].objective,
+    )
+    assert isinstance(population.model, Chain)
+    found, expected = data.inputs_MND.shape[2], population.model.layers[0].fan_in
+    if found != expected:
+        raise ValueError(f"the data have {found} inputs, not the {expected} of the model")
+    targets, num_outputs = data.targets[place].numpy(), config.data.num_outputs
+    importance_F = np.ones(num_outputs, dtype=dtype)
+    if targets.dtype.kind != "f" and not np.all((targets >= 0) & (targets < num_outputs)):
+        raise ValueError(f"labels must be at least 0 and less than {num_outputs}")
+    if objective.kind == "cross_entropy":
+        return targets[:, None].astype(dtype), importance_F
     if targets.dtype.kind != "f":
-        is_label = objective.kind == "cross_entropy"
-        targets = targets[:, None] if is_label else np.eye(config.data.num_outputs)[targets]
-    importance_F = np.ones(config.data.num_outputs, dtype=dtype)
+        targets = np.eye(num_outputs)[targets]
     if population.importance_MF is not None and getattr(objective, "use_importance", False):
         importance_F = population.importance_MF[place].numpy()
-    return targets.astype(dtype), importance_F
+    wanted = np.broadcast_to(targets, (len(targets), num_outputs))  # as torch would
+    return wanted.astype(dtype, order="C"), np.broadcast_to(importance_F, num_outputs).copy()
 
 
 def _steps_at_once(population: Population) -> int:
