@@ -78,7 +78,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for function in (compile_cache.cache_folder, compile_cache._say_once, library.address, library._train):
+    for function in (
+        compile_cache.cache_folder,
+        compile_cache._say_once,
+        library.address,
+        library._c_function,
+    ):
         function.cache_clear()
 
 
