@@ -2,13 +2,13 @@
 
     python benchmarks/engines.py [--peers] [--widths 8,16,32,64] [--samples 100,400,800,1600] [--members 8]
 
-One thread, full batch, Adam, relu; D = V = 10. A step costs 6 · N · P floating-point operations for P parameters:
-two for each weight and sample forward, four backward; activations, softmax and update are not counted. The peak is
-torch's product of two square matrices. All are timed in turn, so that what else runs on the machine meets all of
-them; numbers are processor time, medians of the turns, and the share of the peak is the median of the shares of
-each turn. ``--peers`` adds what others would write (peers.py): a PyTorch loop over the members, torch.func over all of
-them, and where JAX is installed its jit(vmap(scan)), which takes all cores (its processor time is counted) and
-whose compilation is a column of its own.
+One thread, full batch, Adam, relu; D = V = 10. A step costs 6 · N · P floating-point operations for P parameters, two
+for each weight and sample forward, four backward, less the 2 · N · D · W of a gradient by the inputs, which nobody
+needs; activations, softmax and update are not counted. The peak is torch's product of two square matrices. All are
+timed in turn, so that what else runs on the machine meets all of them; numbers are processor time, medians of the
+turns, and the share of the peak is the median of the shares of each turn. ``--peers`` adds what others would write
+(peers.py): a PyTorch loop over the members, torch.func over all of them, and where JAX is installed its
+jit(vmap(scan)), which takes all cores (its processor time is counted) and whose compilation is a column of its own.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def line(width: int, samples: int, arguments: argparse.Namespace) -> str:
     common += ["budget.steps=10000000", "activation=relu", "optimizer=adam"]
     session = HydraSession()
     configs = [session.cell([*common, f"seed={seed}"]).config for seed in range(arguments.members)]
-    operations = 6 * samples * configs[0].num_parameters
+    operations = samples * (6 * configs[0].num_parameters - 2 * configs[0].data.num_inputs * width)
     engines: dict[str, Engine] = {"fused": FusedEngine(), "batched": BatchedEngine()}
     work = {name: stepper(engine, Population(configs)) for name, engine in engines.items()}
     others = peers(width, samples, arguments.members) if arguments.peers else {}
