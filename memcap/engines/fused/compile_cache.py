@@ -126,6 +126,14 @@ def version() -> str:
     return content.hexdigest()[:16]
 
 
+def say_what_takes_so_long() -> None:
+    """A line for who waits at a terminal: the first start on a machine compiles for some seconds."""
+    if sys.stderr.isatty():
+        _say_once(
+            "memcap: compiling for this processor, which takes some seconds and is kept for the next time"
+        )
+
+
 @functools.cache
 def _say_once(line: str) -> None:
     print(line, file=sys.stderr)

@@ -69,6 +69,7 @@ def address(piece: str, dtype: str) -> int:
     if found is None:
         from memcap.engines.fused.pieces import compile_piece
 
+        compile_cache.say_what_takes_so_long()
         module, _, function = piece.rpartition(".")
         source = importlib.import_module(f"memcap.engines.fused.{module}")
         found = compile_piece(getattr(source, function), dtype)
