@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -69,13 +70,19 @@ def write(name: str, symbol: str, code: bytes) -> None:
     folder = cache_folder()
     if folder is None:
         return
+    if b"__svml" in code:  # a vector library that a process without Numba would not have loaded
+        return
     rest = symbol.encode() + b"\n" + code
+    temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(rest).digest() + rest)
         os.replace(temporary, folder / name)
     except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
         _say_once(f"memcap: compiled code cannot be kept in {folder} ({error.strerror})")
 
 
