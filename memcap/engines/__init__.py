@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -12,6 +10,7 @@ from memcap.config.fused_support import missing, takes, unsupported
 from memcap.config.run_config import RunConfig
 from memcap.engines.batched import BatchedEngine
 from memcap.engines.engine import Engine
+from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.population import Population
 
@@ -37,7 +36,7 @@ def build_engine(configs: Sequence[RunConfig]) -> Engine:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if wanted == "fused":
         raise BadInput(f"hardware.engine=fused cannot be had: {reason}; use hardware.engine=auto or batched")
-    _say_once(f"memcap: trained by the batched engine, since the fused one cannot be built here: {reason}")
+    say_once(f"memcap: trained by the batched engine, since the fused one cannot be built here: {reason}")
     return BatchedEngine()
 
 
@@ -57,13 +56,8 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
         pieces_of(population.configs[0])
     except Exception as error:  # as above
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        _say_once(
+        say_once(
             f"memcap: curvature by automatic differentiation, since it cannot be compiled here: {reason}"
         )
         return None
     return hessian_products(population)
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -14,8 +14,9 @@ import pytest
 from population_cases import small_config
 
 from memcap.config.fused_support import check_engine, unsupported
-from memcap.engines import _say_once, build_engine
+from memcap.engines import build_engine
 from memcap.engines.fused import compile_cache, library
+from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.optimizers import clipping
 
@@ -114,7 +115,7 @@ def forget() -> None:
     for function in (
         compile_cache.version,
         compile_cache.cache_folder,
-        compile_cache._say_once,
+        say_once,
         library.address,
         library._c_function,
     ):
@@ -174,7 +175,7 @@ def test_another_clipping_is_another_version(cache: Path, monkeypatch: pytest.Mo
 
 def test_without_numba(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    _say_once.cache_clear()
+    say_once.cache_clear()
     assert [build_engine([small_config()]).name for _ in range(2)] == ["batched", "batched"]
     err = capsys.readouterr().err
     assert err.count("\n") == 1

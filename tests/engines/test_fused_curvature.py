@@ -185,3 +185,19 @@ def test_measures_take_it_where_the_fused_engine_trains() -> None:
     vectors_MP = directions(fused)
     torch.testing.assert_close(loss_curvature(fused)(vectors_MP), loss_curvature(batched)(vectors_MP))
     assert torch.equal(loss_curvature(fused)(vectors_MP), hessian_products(fused)(vectors_MP))
+
+
+def test_where_it_cannot_be_compiled_automatic_differentiation_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    population = members("activation=tanh")
+    expected_MP = hessian_products(population)(directions(population))
+    monkeypatch.setattr(curvature, "pieces_of", broken)
+    assert fused_hessian_products(population) is None
+    found_MP = loss_curvature(population)(directions(population))
+    torch.testing.assert_close(found_MP, expected_MP, rtol=EXACT, atol=EXACT)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("since it cannot be compiled here: RuntimeError: no such instruction")

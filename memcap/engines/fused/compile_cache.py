@@ -16,6 +16,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 from memcap.engines.fused.registers import processor_features
+from memcap.engines.notices import say_once
 from memcap.optimizers import clipping
 
 DIGEST_BYTES = 32
@@ -55,11 +56,11 @@ def read(name: str) -> tuple[str, bytes] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _say_once(f"memcap: {path} cannot be read ({error.strerror}): compiled anew")
+        say_once(f"memcap: {path} cannot be read ({error.strerror}): compiled anew")
         return None
     digest, rest = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(rest).digest() != digest:
-        _say_once(f"memcap: {path} is broken: compiled anew")
+        say_once(f"memcap: {path} is broken: compiled anew")
         return None
     symbol, _, code = rest.partition(b"\n")
     return symbol.decode(), code
@@ -83,7 +84,7 @@ def write(name: str, symbol: str, code: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        _say_once(f"memcap: compiled code cannot be kept in {folder} ({error.strerror})")
+        say_once(f"memcap: compiled code cannot be kept in {folder} ({error.strerror})")
 
 
 @functools.cache
@@ -136,11 +137,6 @@ def version() -> str:
 def say_what_takes_so_long() -> None:
     """A line for who waits at a terminal: the first start on a machine compiles for some seconds."""
     if sys.stderr.isatty():
-        _say_once(
+        say_once(
             "memcap: compiling for this processor, which takes some seconds and is kept for the next time"
         )
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    print(line, file=sys.stderr)
