@@ -7,22 +7,34 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from memcap.config.cell import Cell
 from memcap.config.identity import study_name
 from memcap.errors import BadInput, Interrupted
 from memcap.machine import check_machine
 from memcap.outcome import CellOutcome
+from memcap.records.progress import Progress
+
+
+class Part(NamedTuple):
+    """A share of a study: its name, and who is told where to look at its progress."""
+
+    name: str
+    on_start: Callable[[Callable[[], Progress]], None]
+
 
 SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths")
 
 
 def train_cells(
-    cells: Sequence[Cell], axes: Sequence[str] = (), command: str | None = None
+    cells: Sequence[Cell], axes: Sequence[str] = (), command: str | None = None, part: Part | None = None
 ) -> list[CellOutcome]:
     """Trains what is not finished and returns an outcome for each cell, in order.
+
+    ``part``: these cells are a share of a study that others train too, and that is listed already.
 
     Raises BadInput before anything is written, and KeyboardInterrupt or Interrupted after a sweep that was
     stopped has been closed: finished runs stay, the same command goes on from there.
@@ -35,7 +47,15 @@ def train_cells(
     from memcap.study_run import StudyRun
 
     with sigterm_as_exception():
-        run = StudyRun(cells, axes=axes, study=name, command=command or command_line())
+        run = StudyRun(
+            cells,
+            axes=axes,
+            study=name,
+            command=command or command_line(),
+            part=None if part is None else part.name,
+        )
+        if part is not None:
+            part.on_start(lambda: run.ledger.progress)
         return run.run()
 
 

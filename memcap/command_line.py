@@ -83,7 +83,7 @@ def config_path() -> str:
 
 
 def register_plugins() -> None:
-    """Makes ``hydra/launcher=memcap`` and ``hydra/sweeper=memcap`` known.
+    """Makes memcap's launchers and its sweeper known.
 
     Hydra looks for plugins by walking the folders of the namespace package ``hydra_plugins``; an editable install
     has no such folder, only an import hook, so that it would find nothing there.
@@ -93,7 +93,13 @@ def register_plugins() -> None:
     from hydra.core.plugins import Plugins
 
     known = Plugins.instance().class_name_to_class
-    for name, plugin in (("launcher", "MemcapLauncher"), ("sweeper", "MemcapSweeper")):
+    plugins = (
+        ("launcher", "MemcapLauncher"),
+        ("sweeper", "MemcapSweeper"),
+        ("submitters", "SlurmLauncher"),
+        ("submitters", "LocalLauncher"),
+    )
+    for name, plugin in plugins:
         module = importlib.import_module(f"hydra_plugins.memcap.{name}")
         module.store_config()
         if f"{module.__name__}.{plugin}" not in known:

@@ -21,7 +21,8 @@ from memcap.records.wandb_tracker import WandbTracker
 class Ledger:
     """What is known of each run of a sweep, by run id, in the order of its cells."""
 
-    def __init__(self, cells: Sequence[Cell], study: str) -> None:
+    def __init__(self, cells: Sequence[Cell], study: str, part: str | None = None) -> None:
+        self.part = part
         self.config = cells[0].config
         self.outputs = Path(self.config.paths.outputs)
         self.study = StudyFolder(self.outputs, study)

@@ -16,13 +16,13 @@ from memcap.engines.threads import set_threads
 from memcap.errors import BadInput, Interrupted
 from memcap.grouping import packs
 from memcap.ledger import Ledger
+from memcap.listing import list_cells
 from memcap.outcome import CellOutcome
 from memcap.pack_recorder import PackRecorder
 from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
 from memcap.records.run_lock import allow_locks
-from memcap.records.study_folder import index_row
 from memcap.remeasuring import measure_finished
 from memcap.training import train_population
 
@@ -33,8 +33,11 @@ BUSY_PAUSE_S = 0.5  # between looks at runs that another process trains
 class StudyRun:
     """Trains the cells of one sweep that are not finished; what happens to one run stays with that run."""
 
-    def __init__(self, cells: Sequence[Cell], *, axes: Sequence[str], study: str, command: str) -> None:
-        self.ledger = Ledger(cells, study)
+    def __init__(
+        self, cells: Sequence[Cell], *, axes: Sequence[str], study: str, command: str, part: str | None = None
+    ) -> None:
+        """``part`` names this share of a study that was listed when it was submitted; others train the rest."""
+        self.ledger, self.part = Ledger(cells, study, part), part
         self.ids = [cell.run_id for cell in cells]
         self.axes, self.command = list(axes), command
 
@@ -52,7 +55,8 @@ class StudyRun:
         try:
             if todo:
                 ledger.open_tracker()
-            self._list_cells()
+            if self.part is None:
+                list_cells(ledger, self.axes, self.command)
             ledger.progress = Progress(sum(cell.config.budget.steps for cell in todo), len(ledger.by_id))
             for outcome in ledger.outcomes:
                 if not ledger.is_open(outcome.cell):
@@ -60,12 +64,13 @@ class StudyRun:
             with ledger.progress:
                 self._measure(backlog.to_measure)
                 self._train_all(todo)
-                self._train_busy()
-                self._answer_agent()
+                if self.part is None:  # else who trains the others' runs also records them
+                    self._train_busy()
+                    self._answer_agent()
         except STOPPED as error:
             stopped = error
         except BadInput:
-            if not existed and not ledger.progress.done:
+            if self.part is None and not existed and not ledger.progress.done:
                 self._leave_nothing()
             raise
         finally:
@@ -98,24 +103,6 @@ class StudyRun:
             mirror.log(row)
         status = {key: (result or {}).get(key, outcome.status) for key in ("status", "stop_reason")}
         mirror.finish({**outcome.summary, **status}, 0 if result else 1)
-
-    def _list_cells(self) -> None:
-        """Enters the cells in the study, and in its index those that another study has finished already."""
-        ledger = self.ledger
-        listed = [{"run_id": o.cell.run_id, "overrides": list(o.cell.overrides)} for o in ledger.outcomes]
-        try:
-            ledger.study.open(self.axes, listed, self.command)
-        except OSError as error:
-            raise BadInput(f"paths.outputs={ledger.outputs} cannot be written: {error}") from None
-        indexed = ledger.study.read_index()
-        for outcome in ledger.outcomes:
-            folder = RunFolder(ledger.outputs, outcome.cell.run_id)
-            if outcome.status != "skipped" or folder.run_id in indexed:
-                continue
-            folder.add_study(ledger.study.name)
-            result = folder.read_result()
-            assert result is not None
-            ledger.study.append_index(index_row(result, outcome.cell.overrides))
 
     def _measure(self, cells: Sequence[Cell]) -> None:
         """Adds what finished runs lack and their weights can give."""
@@ -158,7 +145,7 @@ class StudyRun:
                     )
                 time.sleep(BUSY_PAUSE_S)
             elif not ledger.busy:
-                self._list_cells()  # with those that the other process finished
+                list_cells(ledger, self.axes, self.command)  # with those that the other process finished
 
     def _stops_early(self) -> bool:
         return self.ledger.config.fail_fast and self.ledger.num_failed_now > 0
@@ -200,6 +187,9 @@ class StudyRun:
         for outcome in ledger.outcomes:
             if ledger.is_open(outcome.cell):
                 ledger.progress.count("interrupted")
+        if self.part is not None:
+            print(f"memcap: {ledger.progress.summary()} in {wall_time_s:.1f} s", file=sys.stderr)
+            return
         with contextlib.suppress(OSError):  # the index can be rebuilt from the run folders
             ledger.study.tidy_index()
         try:

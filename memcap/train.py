@@ -19,9 +19,19 @@ from memcap.environment import tracking_overrides
 if TYPE_CHECKING:
     from memcap.cells import CellOutcome
     from memcap.config.cell import Cell
+    from memcap.submission.options import LauncherOptions
 
 # Overrides that say nothing of a run are not its name in the table.
-NOT_SHOWN = ("study=", "tracking", "paths.", "force=", "allow_targets=", "experiment=null")
+NOT_SHOWN = (
+    "launcher.",
+    "launcher=",
+    "study=",
+    "tracking",
+    "paths.",
+    "force=",
+    "allow_targets=",
+    "experiment=null",
+)
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -58,6 +68,18 @@ def train_cells(cells: Sequence[Cell], axes: Sequence[str] = ()) -> list[CellOut
     return outcomes
 
 
+def submit_cells(
+    cells: Sequence[Cell], axes: Sequence[str], launcher: str, options: LauncherOptions
+) -> list[CellOutcome]:
+    """What the launchers that submit call with all cells of a sweep at once."""
+    from memcap.cells import command_line
+    from memcap.submission.submit import submit_cells as submit
+
+    outcomes = submit(cells, axes, launcher, options, command_line())
+    _outcomes.extend(outcomes)
+    return outcomes
+
+
 def run() -> None:
     """Hydra's part, with W&B's environment variables as overrides."""
     sys.argv[1:] = tracking_overrides(sys.argv[1:], os.environ)
@@ -75,6 +97,8 @@ def main() -> int:
 # hydra.main hands the inner function to launchers, so the attribute has to be there too.
 train.train_cells = train_cells
 train.__wrapped__.train_cells = train_cells
+train.submit_cells = submit_cells
+train.__wrapped__.submit_cells = submit_cells
 
 if __name__ == "__main__":
     sys.exit(main())

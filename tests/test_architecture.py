@@ -35,11 +35,12 @@ LAYERS = (
     ("command_line",),
     ("outcome",),
     ("ledger",),
-    ("remeasuring", "backlog"),
+    ("remeasuring", "backlog", "listing"),
     ("pack_recorder",),
     ("study_run",),
     ("finished_cells",),
     ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
+    ("submission",),  # the same for others: packed, handed over, watched
     ("train", "measure"),
     ("hydra_session",),
     ("api",),

@@ -76,6 +76,11 @@ class Progress:
         self.total -= skipped
         self._refresh()
 
+    def tell(self, done: int, total: int, counts: Counter[str]) -> None:
+        """What other processes have done, in all."""
+        self.done, self.total, self.counts = done, total, counts
+        self._refresh()
+
     def count(self, status: str, number: int = 1) -> None:
         """One more run is finished, skipped, diverged or failed."""
         self.counts[status] += number

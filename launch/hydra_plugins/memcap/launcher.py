@@ -143,7 +143,7 @@ def _job_return(overrides: Sequence[str], outcome: Any) -> JobReturn:
 
     # cfg stays None: a DictConfig costs 38 KB, times the cells of a sweep, and the run folder has it.
     result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
-    if outcome.status in ("finished", "diverged", "skipped"):
+    if outcome.status in ("finished", "diverged", "skipped", "submitted", "planned"):
         result.return_value = outcome.value
     else:
         result.status = JobStatus.FAILED

@@ -1,0 +1,144 @@
+"""How long a cell will take on one core: what was measured here before, or in a few seconds now."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from memcap.config.cell import Cell
+from memcap.config.fused_support import missing, takes
+from memcap.config.run_config import RunConfig
+from memcap.records import atomic
+
+# Of a cell beside its steps: records, a W&B run, measurement; measured at 2 to 40 ms.
+SECONDS_A_CELL: Final = 0.05
+# Operations of a step that is all overhead: below that, smaller is not faster.
+LEAST_OPERATIONS: Final = 2e4
+# Without a measurement (a device that this machine lacks): operations per second of one core, and of a GPU.
+GUESSED_RATE: Final = {"fused": 2e10, "batched": 4e9, "cuda": 1e12}
+MEASURED_S: Final = 0.15  # of training, for each point of the calibration
+MOST_POINTS: Final = 4
+KEPT_LINES: Final = 400
+
+
+def operations(config: RunConfig) -> float:
+    """Floating-point operations of one step of one member, by the usual count 6·N·P."""
+    samples = config.data.batch_size or config.data.num_measured
+    return max(6.0 * samples * config.num_parameters, LEAST_OPERATIONS)
+
+
+def family(config: RunConfig) -> str:
+    """Runs of which one rate tells the others': device, dtype and engine."""
+    hardware = config.hardware
+    if hardware.device != "cpu":
+        return f"{hardware.device}/{hardware.dtype}"
+    fused = hardware.engine != "batched" and missing() is None and takes(config)
+    return f"cpu/{hardware.dtype}/{'fused' if fused else 'batched'}"
+
+
+class CostModel:
+    """Predicts core-seconds; knows points (operations of a step, seconds of a step) for each family.
+
+    Between points the time is interpolated on logarithms, beyond them it is proportional to the operations. Right
+    within a factor of two or so, which is what packing needs.
+    """
+
+    def __init__(self, points: Iterable[tuple[str, float, float]] = ()) -> None:
+        self.points: dict[str, list[tuple[float, float]]] = {}
+        for name, count, seconds in points:
+            self.points.setdefault(name, []).append((count, seconds))
+
+    def seconds(self, config: RunConfig) -> float:
+        """Predicted core-seconds of the whole run."""
+        return SECONDS_A_CELL + config.budget.steps * self.step_seconds(config)
+
+    def step_seconds(self, config: RunConfig) -> float:
+        """Predicted seconds of one step of one member."""
+        name, count = family(config), operations(config)
+        known = sorted(self.points.get(name, []))
+        if not known:
+            kind = "cuda" if name.startswith("cuda") else name.rpartition("/")[2]
+            return count / GUESSED_RATE.get(kind, GUESSED_RATE["batched"])
+        counts, seconds = np.array(known).T
+        if count <= counts[0] or count >= counts[-1]:
+            nearest = 0 if count <= counts[0] else -1
+            return float(seconds[nearest] * count / counts[nearest])
+        return float(np.exp(np.interp(np.log(count), np.log(counts), np.log(seconds))))
+
+
+def calibrated(cells: Sequence[Cell], outputs: Path) -> CostModel:
+    """A model with points for every family among the cells that this machine can train.
+
+    Points that earlier tasks have left in ``costs.jsonl`` are taken; a family that has none is measured, for about
+    ``MEASURED_S`` at up to ``MOST_POINTS`` of its sizes.
+    """
+    points = read_points(outputs)
+    known = {name for name, _, _ in points}
+    by_family: dict[str, list[RunConfig]] = {}
+    for cell in cells:
+        by_family.setdefault(family(cell.config), []).append(cell.config)
+    for name, configs in by_family.items():
+        if name not in known and name.startswith("cpu/"):
+            points += [(name, operations(config), measure_step(config)) for config in _spread(configs)]
+    return CostModel(points)
+
+
+def measure_step(config: RunConfig) -> float:
+    """Seconds of one step of one member, after a first call that compiles and warms up."""
+    import torch
+
+    from memcap.engines import build_engine
+    from memcap.population import Population
+
+    torch.set_num_threads(1)
+    population, engine = Population([config]), build_engine([config])
+    engine.advance(population, 1)
+    steps, spent = 1, 0.0
+    while spent < MEASURED_S and steps < 2**20:
+        steps *= 2
+        started = time.perf_counter()
+        engine.advance(population, steps)
+        spent = time.perf_counter() - started
+    return spent / steps
+
+
+def note_point(outputs: Path, config: RunConfig, seconds: float) -> None:
+    """Keeps what a step took, for the next submission; a disk that does not take it is no loss."""
+    try:
+        row = {
+            "family": family(config),
+            "operations": operations(config),
+            "seconds": seconds,
+            "time": time.time(),
+        }
+        atomic.append_line(outputs / "costs.jsonl", row, mend=True)
+    except OSError:
+        pass
+
+
+def read_points(outputs: Path) -> list[tuple[str, float, float]]:
+    """The latest points, one for each family and size: the median of what was noted."""
+    try:
+        lines = (outputs / "costs.jsonl").read_bytes().splitlines()[-KEPT_LINES:]
+    except OSError:
+        return []
+    noted: dict[tuple[str, float], list[float]] = {}
+    for line in lines:
+        try:
+            row = json.loads(line)
+            noted.setdefault((str(row["family"]), float(row["operations"])), []).append(float(row["seconds"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return [(name, count, float(np.median(seconds))) for (name, count), seconds in noted.items()]
+
+
+def _spread(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """A few of them, from the smallest to the largest."""
+    ordered = sorted({operations(config): config for config in configs}.items())
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(MOST_POINTS, len(ordered))).round().astype(int))
+    return [ordered[place][1] for place in places]

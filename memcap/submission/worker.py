@@ -1,0 +1,177 @@
+"""What runs in a task: its cells, taken from the submission's folder, trained as any sweep is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from memcap.errors import BadInput, Interrupted
+from memcap.records.progress import Progress
+from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
+
+SAY_EVERY_S: Final = 5.0
+REQUEUE_WAIT_S: Final = 60.0  # until Slurm takes a task that has asked to be queued again
+
+
+class TaskFailed(RuntimeError):
+    """Runs of a task failed: raised at its end, so that Slurm says FAILED."""
+
+
+def run_task(submission: str, task: int) -> dict[str, int]:
+    """Trains one task and returns how many runs ended how; what submitit calls on the node.
+
+    USR2 (the time limit is near) and SIGTERM save what has been trained; after USR2 Slurm is asked to queue the task
+    again. Raises TaskFailed at the end where runs failed.
+    """
+    _use_the_cores_given()
+    _listen()
+    told = TaskReport(SubmissionFolder(Path(submission)), task)
+    try:
+        counts = _train(told)
+    except Interrupted as error:
+        again = str(error) == "USR2" and "SLURM_JOB_ID" in os.environ
+        told.end(REQUEUED if again else STOPPED)
+        if again:
+            _requeue()
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        told.end(STOPPED if stopped else FAILED, error=None if stopped else _one_line(error))
+        raise
+    failed = counts.get("failed", 0)
+    told.end(FAILED if failed else DONE, error=f"{failed} runs failed" if failed else None)
+    if failed:
+        raise TaskFailed(f"{failed} of {sum(counts.values())} runs failed; see memcap.status")
+    return counts
+
+
+def work_through(submission: str) -> int:
+    """Takes the submission's tasks one after the other, beside other workers of the same list.
+
+    Returns how many it took; raises TaskFailed at the end where runs failed.
+    """
+    folder, taken, failed = SubmissionFolder(Path(submission)), 0, 0
+    for task in range(len(folder.read_tasks())):
+        if folder.claim(task):
+            taken += 1
+            try:
+                run_task(submission, task)
+            except TaskFailed:
+                failed += 1
+    if failed:
+        raise TaskFailed(f"runs failed in {failed} of {taken} tasks; see memcap.status")
+    return taken
+
+
+class TaskReport:
+    """The state file of a task, written every few seconds by a thread of its own."""
+
+    def __init__(self, folder: SubmissionFolder, task: int) -> None:
+        self.folder, self.task = folder, task
+        before = folder.read_state(task) or {}
+        self.record: dict[str, Any] = {
+            "state": RUNNING,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "job": _job(),
+            "starts": int(before.get("starts", 0)) + 1,
+            "started": time.time(),
+        }
+        self.look: Callable[[], dict[str, Any]] = dict
+        self._ended = threading.Event()
+        self.say()
+        self._thread = threading.Thread(target=self._keep_saying, daemon=True, name="memcap-report")
+        self._thread.start()
+
+    def watch(self, progress: Callable[[], Progress]) -> None:
+        """Where to look at the progress of the training."""
+
+        def look() -> dict[str, Any]:
+            now = progress()
+            return {"steps_done": now.done, "steps_total": now.total, "counts": dict(now.counts)}
+
+        self.look = look
+
+    def say(self) -> None:
+        """Writes the state as it is now; a disk that does not take it does not end the training."""
+        self.record |= {**self.look(), "updated": time.time()}
+        try:
+            self.folder.write_state(self.task, self.record)
+        except OSError as error:
+            print(f"memcap: the state of task {self.task} could not be written: {error}", file=sys.stderr)
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """The last word of this task."""
+        self._ended.set()
+        self._thread.join()
+        self.record |= {"state": state, "ended": time.time()} | ({"error": error} if error else {})
+        self.say()
+
+    def _keep_saying(self) -> None:
+        while not self._ended.wait(SAY_EVERY_S):
+            self.say()
+
+
+def _train(told: TaskReport) -> dict[str, int]:
+    """The counts of a task's endings by status."""
+    from memcap.cells import Part, train_cells
+
+    cells = told.folder.read_cells(told.task)
+    submission = told.folder.read_submission()
+    part = Part(f"{told.folder.number}.{told.task}", told.watch)
+    outcomes = train_cells(cells, submission.get("axes", ()), submission.get("command", ""), part)
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+    return counts
+
+
+def _listen() -> None:
+    """SIGTERM and USR2 are exceptions from the start; submitit's handlers would ignore one and pickle at the other."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(
+            signal.Signals(number).name.removeprefix("SIG") if number == signal.SIGUSR2 else "SIGTERM"
+        )
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGUSR2, stop)
+
+
+def _use_the_cores_given() -> None:
+    """OpenMP, and with it torch, starts as many threads as the task was given cores; before torch is imported."""
+    if given := os.environ.get("SLURM_CPUS_PER_TASK"):
+        os.environ.setdefault("OMP_NUM_THREADS", given)
+
+
+def _requeue() -> None:
+    """Asks Slurm to queue this task again, and waits to be ended by it; a task that it does not take ends by itself."""
+    job = _job()
+    assert job is not None
+    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"memcap: scontrol requeue {job}: {' '.join(done.stderr.split())}", file=sys.stderr)
+        return
+    time.sleep(REQUEUE_WAIT_S)
+
+
+def _job() -> str | None:
+    """The id of this task in its scheduler."""
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, BadInput | TaskFailed) else f"{type(error).__name__}: {text}"
