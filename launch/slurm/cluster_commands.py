@@ -10,12 +10,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cluster_config import ClusterConfig
 from cluster_daemons import daemons, prepare, slurm, wait_for_nodes
 from cluster_machine import INSTALL, check_machine, check_root, owned
-from daemons import ClusterError, Daemon, family, send, stop, wait_for_end
+from daemons import ClusterError, Daemon, UnsuitableMachine, family, send, stop, wait_for_end
 
 DESCRIPTION = """\
 A real Slurm on this machine: munge, MariaDB, slurmdbd, slurmctld and a few slurmd, without systemd, up in seconds.
@@ -40,9 +41,9 @@ faults:
   launch/slurm/local_cluster restart slurmctld  # or slurmdbd, mariadbd, munged, n1: jobs go on
   scontrol requeue JOB; scancel JOB
 
-Each node claims 2 CPUs and 4000 MB, whatever the machine has. A requeued job starts again within some 6 s, a lost
-node is noticed after 10 s, KillWait (from SIGTERM to SIGKILL) is 5 s. Logs: DIR/*.log. Exit status: 0 done, 1 not done
-(one line says why), for `status` 1 also where a daemon is missing.
+Each node claims 2 CPUs and 4000 MB, whatever the machine has. A requeued job starts again after some 7 s;
+KillWait (from SIGTERM to SIGKILL) is 5 s. Logs: DIR/*.log. Exit status: 0 done, 1 not done (for `status`: a daemon is
+missing), 2 no such command, 3 this machine cannot have a cluster; one line says why.
 """
 
 
@@ -57,25 +58,29 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = argparse.ArgumentParser(add_help=False)
-    where.add_argument(
-        "--state", type=Path, default=default_state(), metavar="DIR", help="its folder (%(default)s)"
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    up = commands.add_parser("up", parents=[where], help="start what does not run yet")
-    up.add_argument("--nodes", type=int, default=3, metavar="N", help="nodes n1 ... nN (%(default)s)")
-    up.add_argument(
-        "--max-array-size", type=int, default=1001, metavar="N", help="MaxArraySize (%(default)s)"
-    )
-    down = commands.add_parser("down", parents=[where], help="end everything and delete the folder")
-    down.add_argument("--keep", action="store_true", help="keep the folder: the next `up` knows the old jobs")
-    commands.add_parser("status", parents=[where], help="which daemons run, and what Slurm says of its nodes")
-    commands.add_parser("env", parents=[where], help='lines for eval "$(local_cluster env)"')
-    node = commands.add_parser("node", parents=[where], help="let a node die, or bring it back")
-    node.add_argument("what", choices=["down", "up"])
-    node.add_argument("name", metavar="NODE", help="n1, n2, ...")
-    restart = commands.add_parser("restart", parents=[where], help="end one daemon and start it again")
-    restart.add_argument("name", metavar="DAEMON", help="slurmctld, slurmdbd, mariadbd, munged, n1, ...")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(run.__name__, help=about)
+        found.set_defaults(run=run)
+        found.add_argument(
+            "--state", type=Path, default=default_state(), metavar="DIR", help="its folder (%(default)s)"
+        )
+        return found
+
+    add = command(up, "start what does not run yet").add_argument
+    add("--nodes", type=int, default=3, metavar="N", help="nodes n1 ... nN (%(default)s)")
+    add("--max-array-size", type=int, default=1001, metavar="N", help="MaxArraySize (%(default)s)")
+    add = command(down, "end everything and delete the folder").add_argument
+    add("--keep", action="store_true", help="keep the folder: the next `up` knows the old jobs")
+    command(status, "which daemons run, and what Slurm says of its nodes")
+    command(env, 'lines for eval "$(local_cluster env)"')
+    add = command(node, "let a node die, or bring it back").add_argument
+    add("what", choices=["down", "up"])
+    add("name", metavar="NODE", help="n1, n2, ...")
+    add("--unnoticed", action="store_true", help="down: let slurmctld find out, after some 30 s")
+    add = command(restart, "end one daemon and start it again").add_argument
+    add("name", metavar="DAEMON", help="slurmctld, slurmdbd, mariadbd, munged, n1, ...")
     return top
 
 
@@ -83,10 +88,12 @@ def main() -> int:
     options = parser().parse_args()
     options.state = options.state.absolute()
     try:
-        return globals()[options.command](options)
+        if options.run is not env:
+            check_root()
+        return options.run(options)
     except ClusterError as error:
         print(f"local_cluster: {error}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, UnsuitableMachine) else 1
 
 
 def up(options: argparse.Namespace) -> int:
@@ -115,21 +122,26 @@ def up(options: argparse.Namespace) -> int:
 
 def down(options: argparse.Namespace) -> int:
     if not options.state.is_dir():
+        end_all(options.state)  # a folder can be deleted under them
         return 0
-    check_root()
     with owned(options.state):
         # What is kept is written first, by slurmctld before the database goes; what is deleted need not be.
         for name in ("slurmctld", "slurmdbd", "mariadbd") if options.keep else ():
             stop(Daemon(options.state, name).pid())
-        everything = family(options.state)
-        send(everything, signal.SIGKILL)
-        if left := wait_for_end(everything, 10):
-            raise ClusterError(f"processes {left} do not end after SIGKILL")
+        end_all(options.state)
         for path in options.state.glob("*.pid"):
             path.unlink()
         if not options.keep:
             shutil.rmtree(options.state)
     return 0
+
+
+def end_all(state: Path) -> None:
+    """SIGKILL to all processes of a cluster, its jobs included."""
+    everything = family(state)
+    send(everything, signal.SIGKILL)
+    if left := wait_for_end(everything, 10):
+        raise ClusterError(f"processes {left} do not end after SIGKILL")
 
 
 def status(options: argparse.Namespace) -> int:
@@ -160,13 +172,16 @@ def required(state: Path) -> ClusterConfig:
 
 def node(options: argparse.Namespace) -> int:
     config = required(options.state)
-    check_root()
     if options.name not in config.nodes:
         raise ClusterError(f"no node {options.name}, there are {', '.join(config.nodes)}")
     if options.what == "down":
         dying = family(options.state, options.name)
         send(dying, signal.SIGKILL)
         wait_for_end(dying, 10)
+        if not options.unnoticed:
+            slurm(
+                config, "scontrol", "update", f"NodeName={options.name}", "State=DOWN", "Reason=local_cluster"
+            )
     else:
         daemons(config)[options.name].start()
         wait_for_nodes(config, [options.name])
@@ -175,7 +190,6 @@ def node(options: argparse.Namespace) -> int:
 
 def restart(options: argparse.Namespace) -> int:
     config = required(options.state)
-    check_root()
     known = daemons(config)
     if options.name not in known:
         raise ClusterError(f"no daemon {options.name}, there are {', '.join(known)}")

@@ -112,7 +112,8 @@ SlurmdParameters=config_overrides
 MpiDefault=none
 MailProg=/bin/true
 
-# Everything soon: jobs are looked at every second, a node that is gone is noticed in 10 s and comes back by itself.
+# Everything soon: jobs are looked at every second, a node that is gone is noticed in 20 to 40 s, not in minutes, and
+# counts again when its slurmd is back.
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 ReturnToService=2

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster_config import SIGNATURE
-from daemons import ClusterError, alive, marks, processes
+from daemons import ClusterError, UnsuitableMachine, alive, marks, processes
 
 PACKAGES = {
     "slurmctld": "slurmctld",
@@ -32,29 +32,31 @@ def program(name: str) -> str:
     """Where a program is; the package that lacks, if it is nowhere."""
     path = shutil.which(name, path=SEARCH_PATH)
     if path is None:
-        raise ClusterError(f"{name} is not installed: apt-get update && {INSTALL}")
+        raise UnsuitableMachine(f"{name} is not installed: apt-get update && {INSTALL}")
     return path
 
 
 def check_root() -> None:
     if os.geteuid() != 0:
-        raise ClusterError("slurmd starts jobs for users, so this needs root: sudo, or a container")
+        raise UnsuitableMachine("slurmd starts jobs for users, so this needs root: sudo, or a container")
 
 
 def check_machine() -> None:
-    """Raises ClusterError with one line if a cluster must not or cannot be here."""
+    """UnsuitableMachine with one line if a cluster must not or cannot be here."""
     check_root()
     real = [*REAL_CONFIGURATIONS, os.environ.get("SLURM_CONF", "")]
     for path in map(Path, filter(None, real)):
         if path.exists() and not path.read_text(errors="replace").startswith(SIGNATURE):
-            raise ClusterError(f"this machine has a Slurm of its own ({path}): use that one")
+            raise UnsuitableMachine(f"this machine has a Slurm of its own ({path}): use that one")
     for pid in processes():
         if (
             (name := command_name(pid)) in ("slurmctld", "slurmd", "slurmdbd")
             and alive(pid)
             and not marks(pid)[0]
         ):
-            raise ClusterError(f"this machine runs a Slurm of its own ({name}, process {pid}): use that one")
+            raise UnsuitableMachine(
+                f"this machine runs a Slurm of its own ({name}, process {pid}): use that one"
+            )
     for name in PACKAGES:
         program(name)
 

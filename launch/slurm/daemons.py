@@ -21,6 +21,10 @@ class ClusterError(Exception):
     """One line for the user: what is wrong, and what to do."""
 
 
+class UnsuitableMachine(ClusterError):
+    """The same, for what no second try can mend: packages, rights, a Slurm that is there already."""
+
+
 @dataclass(frozen=True)
 class Daemon:
     """One process of a cluster: its command line, and how to see that it serves."""
