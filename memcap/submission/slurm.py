@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
 import shutil
@@ -52,7 +54,8 @@ def submit(
     try:
         for start in range(0, len(tasks), size):
             part = list(tasks[start : start + size])
-            submitted = executor.map_array(run_task, [str(folder.path.absolute())] * len(part), part)
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit repeats there what its error says
+                submitted = executor.map_array(run_task, [str(folder.path.absolute())] * len(part), part)
             jobs.append({"job_id": submitted[0].job_id.partition("_")[0], "tasks": part})
     except BaseException as error:
         cancel([job["job_id"] for job in jobs])
@@ -135,12 +138,10 @@ def sbatch_words(error: BaseException) -> str | None:
     """What sbatch said, in one line; None for an error that is not its own."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, subprocess.CalledProcessError):
-            return " ".join(str(cause.stderr or cause.output or cause).split())
         if type(cause).__name__ in ("FailedJobError", "FailedSubmissionError"):
             lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
             said = [line for line in lines if line.startswith("sbatch:")] or lines[-1:]
-            return " ".join(said)
+            return "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in said)
         cause = cause.__cause__ or cause.__context__
     return None
 
