@@ -2,6 +2,7 @@
 
 # No "from __future__ import annotations" here: see launcher.py.
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,8 @@ class SubmittingLauncher(MemcapLauncher):
             jobs.append((config, self.hydra_context, self.task_function, Singleton.get_state()))
         executor = self._executor(sweep_dir / ".submitit", options)
         submitted = [executor.submit(_run_one, *job) for job in jobs]
+        while self.kind == "local" and not all(job.done() for job in submitted):
+            time.sleep(0.05)  # submitit itself looks once a second
         return [job.result() for job in submitted]
 
     def _executor(self, folder: Path, options: "LauncherOptions") -> Any:
