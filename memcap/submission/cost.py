@@ -14,6 +14,7 @@ from memcap.config.cell import Cell
 from memcap.config.fused_support import missing, takes
 from memcap.config.run_config import RunConfig
 from memcap.records import atomic
+from memcap.records.run_folder import RunFolder
 
 # Of a cell beside its steps: records, a W&B run, measurement; measured at 2 to 40 ms.
 SECONDS_A_CELL: Final = 0.05
@@ -24,6 +25,8 @@ GUESSED_RATE: Final = {"fused": 2e10, "batched": 4e9, "cuda": 1e12}
 MEASURED_S: Final = 0.15  # of training, for each point of the calibration
 MOST_POINTS: Final = 4
 KEPT_LINES: Final = 400
+MOST_NOTED: Final = 16  # points of one task
+LEAST_NOTED_S: Final = 3.0
 
 
 def operations(config: RunConfig) -> float:
@@ -105,6 +108,27 @@ def measure_step(config: RunConfig) -> float:
         engine.advance(population, steps)
         spent = time.perf_counter() - started
     return spent / steps
+
+
+def note_costs(outputs: Path, cells: Iterable[Cell]) -> None:
+    """Keeps what the runs of a task took, measurement included, one point for each family and size.
+
+    Members of a pack share its time by their steps; packs of a second or two are left out, since most of that is
+    imports and compilation.
+    """
+    seen: set[tuple[str, float]] = set()
+    for cell in cells:
+        key = family(cell.config), operations(cell.config)
+        result = RunFolder(outputs, cell.run_id).read_result() if key not in seen else None
+        if result is None or len(seen) >= MOST_NOTED or not result["steps"]:
+            continue
+        told = result["provenance"]
+        if told["wall_time_s"] >= LEAST_NOTED_S and told["device"] == cell.config.hardware.device:
+            seen.add(key)
+            cores = min(told["threads"], told["population"])
+            note_point(
+                outputs, cell.config, told["wall_time_s"] * cores / (told["population"] * result["steps"])
+            )
 
 
 def note_point(outputs: Path, config: RunConfig, seconds: float) -> None:

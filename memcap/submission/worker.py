@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from memcap.errors import BadInput, Interrupted
 from memcap.records.progress import Progress
+from memcap.submission.cost import note_costs
 from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
 
 SAY_EVERY_S: Final = 5.0
@@ -129,6 +130,7 @@ def _train(told: TaskReport) -> dict[str, int]:
     submission = told.folder.read_submission()
     part = Part(f"{told.folder.number}.{told.task}", told.watch)
     outcomes = train_cells(cells, submission.get("axes", ()), submission.get("command", ""), part)
+    note_costs(Path(cells[0].config.paths.outputs), cells)
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.status] = counts.get(outcome.status, 0) + 1
