@@ -15,7 +15,6 @@ from cluster_config import ClusterConfig
 from cluster_machine import program
 from daemons import ClusterError, Daemon
 
-
 # Not synced: what a killed process has written the kernel keeps, and nobody needs this database after a power cut.
 SMALL_DATABASE = (
     "--innodb-buffer-pool-size=32M",

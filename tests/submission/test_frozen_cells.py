@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from compositions import composed_values
 
 from memcap.config.cell import Cell
 from memcap.errors import BadInput
 from memcap.records.frozen_cells import add_frozen, changed, changes, frozen_ids, read_frozen, write_frozen
-from compositions import composed_values
 
 MIXED = (
     ("model.width=8",),

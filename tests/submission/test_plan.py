@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compositions import composed_config, composed_values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +23,6 @@ from memcap.submission.cost import (
     read_points,
 )
 from memcap.submission.plan import plan
-from compositions import composed_config, composed_values
 
 
 def cell(width: int, samples: int, seed: int = 0, steps: int = 1000) -> Cell:
@@ -51,7 +52,7 @@ def test_every_cell_is_in_one_task_and_no_task_is_empty(target: float) -> None:
 def test_cells_of_a_population_stand_side_by_side_sorted_by_samples() -> None:
     (task,) = plan(SWEEP, MODEL, target_core_seconds=1e9)
     keys = [population_key(c.config) for c in task.cells]
-    assert len([1 for a, b in zip(keys, keys[1:], strict=False) if a != b]) == len(set(keys)) - 1
+    assert len([1 for a, b in itertools.pairwise(keys) if a != b]) == len(set(keys)) - 1
     first = [c.config.data.num_samples for c in task.cells if population_key(c.config) == keys[0]]
     assert first == sorted(first)  # type: ignore[type-var]
 
