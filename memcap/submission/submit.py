@@ -21,6 +21,7 @@ from memcap.ledger import Ledger
 from memcap.listing import list_cells
 from memcap.machine import check_machine, check_mps, check_writable
 from memcap.outcome import CellOutcome
+from memcap.records.run_folder import RunFolder
 from memcap.submission import local, slurm
 from memcap.submission.cost import CostModel, calibrated
 from memcap.submission.folder import SubmissionFolder
@@ -38,6 +39,7 @@ class Submitted:
     tasks: list[PlannedTask]
     jobs: list[dict[str, Any]]
     workers: list[Any]
+    attempts: dict[str, int]  # of each run, before
 
 
 class Submitter:
@@ -67,6 +69,8 @@ class Submitter:
     def submit(self, tasks: list[PlannedTask]) -> Submitted:
         """Freezes the tasks and hands them over; where that is refused nothing is left. Raises BadInput."""
         folder = SubmissionFolder.create(self.ledger.study.path)
+        runs = [RunFolder(self.ledger.outputs, cell.run_id) for task in tasks for cell in task.cells]
+        before = {run.run_id: run.attempts() if run.path.exists() else 0 for run in runs}
         record = {
             "launcher": self.launcher,
             "options": self.options.to_dict(),
@@ -89,7 +93,7 @@ class Submitter:
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        return Submitted(folder, tasks, jobs, workers)
+        return Submitted(folder, tasks, jobs, workers, before)
 
 
 def submit_cells(

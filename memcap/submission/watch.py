@@ -9,14 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from memcap.backlog import sort_out
 from memcap.config.cell import Cell
 from memcap.errors import Interrupted
 from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
 from memcap.submission import local, slurm
-from memcap.submission.cost import CostModel, read_points
+from memcap.submission.cost import CostModel
 from memcap.submission.folder import DONE, FAILED
 from memcap.submission.plan import PlannedTask
 from memcap.submission.submit import Submitted, Submitter
@@ -141,41 +140,39 @@ def _planned(watch: Watch, task: int) -> int:
 
 
 def _to_try_again(submitter: Submitter, watch: Watch, tries: Counter[str]) -> list[PlannedTask]:
-    """Tasks for the runs that dead processes have left; a run whose process has died too often has failed."""
+    """Tasks for the runs that dead processes have left; a run whose process has died too often has failed.
+
+    A run that was in training when its process died may be why it died: those are tried again in small tasks.
+    """
     ledger, options = submitter.ledger, submitter.options
-    fresh: list[Cell] = []
+    tasks: list[PlannedTask] = []
     suspects: list[Cell] = []
-    for task in watch.dead():
-        for cell in watch.submitted.tasks[task].cells:
-            if not ledger.is_open(cell):
-                continue
-            if RunFolder(ledger.outputs, cell.run_id).state() == "absent":
-                fresh.append(cell)
-                continue
+    for number in watch.dead():
+        planned = watch.submitted.tasks[number]
+        left = [cell for cell in planned.cells if ledger.is_open(cell)]
+        in_training = [cell for cell in left if _began(submitter, watch, cell)]
+        for cell in in_training:
             tries[cell.run_id] += 1
             if tries[cell.run_id] > options.retries:
-                ledger.fail(cell, RuntimeError(_how_it_died(watch, task)))
+                ledger.fail(cell, RuntimeError(_how_it_died(watch, number)))
             else:
                 suspects.append(cell)
-    if not fresh and not suspects:
-        return []
-    print(
-        f"memcap: processes died without a word: {len(watch.dead())}; their runs are tried again:"
-        f" {len(fresh) + len(suspects)}",
-        file=sys.stderr,
-    )
-    todo = {
-        cell.run_id: cell
-        for cell in sort_out(ledger, [ledger.by_id[c.run_id] for c in fresh + suspects]).to_train
-    }
-    model = CostModel(read_points(ledger.outputs))
-    tasks = (
-        submitter.plan([todo[cell.run_id] for cell in fresh if cell.run_id in todo], model) if fresh else []
-    )
-    left = [todo[cell.run_id] for cell in suspects if cell.run_id in todo]
-    size = -(-len(left) // MOST_ALONE)
-    parts = [left[start : start + size] for start in range(0, len(left), max(size, 1))]
-    return tasks + [PlannedTask(tuple(p), sum(model.seconds(c.config) for c in p)) for p in parts]
+        if fresh := [cell for cell in left if cell not in in_training]:
+            tasks.append(PlannedTask(tuple(fresh), planned.core_seconds * len(fresh) / len(planned.cells)))
+    size = -(-len(suspects) // MOST_ALONE)
+    for start in range(0, len(suspects), max(size, 1)):
+        cells = tuple(suspects[start : start + size])
+        tasks.append(PlannedTask(cells, sum(CostModel().seconds(cell.config) for cell in cells)))
+    if tasks:
+        runs = sum(len(task.cells) for task in tasks)
+        print(f"memcap: a process died without a word; runs that are tried again: {runs}", file=sys.stderr)
+    return tasks
+
+
+def _began(submitter: Submitter, watch: Watch, cell: Cell) -> bool:
+    """Whether this submission has begun to train the run."""
+    folder = RunFolder(submitter.ledger.outputs, cell.run_id)
+    return folder.path.exists() and folder.attempts() > watch.submitted.attempts[cell.run_id]
 
 
 def _how_it_died(watch: Watch, task: int) -> str:

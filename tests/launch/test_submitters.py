@@ -16,7 +16,8 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 from hydra.version import VersionBase
-from hydra_plugins.memcap.submitters import LocalLauncher, SlurmLauncher
+from hydra_plugins.memcap.submitters import LocalLauncher, SlurmLauncher, _defaults
+from omegaconf import open_dict
 
 from memcap.command_line import register_plugins
 from memcap.errors import BadInput
@@ -125,3 +126,15 @@ def test_a_bad_option_is_one_line(app: Any, override: str, said: str) -> None:
         app.multirun("hydra/launcher=local", "seed=1,2", override)
     assert said in str(caught.value)
     assert not app.task.calls
+
+
+def test_a_sweeper_that_goes_by_values_has_to_wait(app: Any) -> None:
+    launcher = LocalLauncher({"wait": False, "dry_run": False})
+    master = app.master("hydra/launcher=local")
+    with open_dict(master):
+        master.hydra.sweeper._target_ = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    launcher.setup(hydra_context=None, task_function=app.task, config=master)  # type: ignore[arg-type]
+    options = LauncherOptions.from_dict({**_defaults(), "wait": False})
+    with pytest.raises(BadInput, match=r"launcher\.wait=false gives OptunaSweeper no values to go by"):
+        launcher._check_sweeper(options)
+    launcher._check_sweeper(LauncherOptions.from_dict(_defaults()))
