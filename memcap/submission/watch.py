@@ -199,9 +199,10 @@ def _stop(submitted: Submitted) -> None:
 def _close(submitter: Submitter, stopped: BaseException | None, wall_time_s: float) -> None:
     ledger = submitter.ledger
     goes_on = stopped is not None and submitter.launcher == "slurm"
-    for outcome in ledger.outcomes:
-        if ledger.is_open(outcome.cell) and not goes_on:
-            ledger.progress.count("interrupted")
+    counts = Counter(outcome.status for outcome in ledger.outcomes)
+    if goes_on:
+        del counts["interrupted"]
+    ledger.progress.tell(ledger.progress.done, ledger.progress.total, counts)
     ledger.study.tidy_index()
     print_closing(
         [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],
