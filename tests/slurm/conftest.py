@@ -1,4 +1,4 @@
-"""One cluster for all tests of a session; without Slurm's packages they are skipped, or fail where that is asked for."""
+"""One cluster for all tests of a session; without Slurm's packages they are skipped, or fail if that is asked for."""
 
 from __future__ import annotations
 
