@@ -93,6 +93,8 @@ def main() -> int:
     except ClusterError as error:
         print(f"local_cluster: {error}", file=sys.stderr)
         return 3 if isinstance(error, UnsuitableMachine) else 1
+    except KeyboardInterrupt:
+        return 130  # the same command goes on from here, `down` clears up
 
 
 def up(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster_config import ClusterConfig
 from cluster_machine import program
-from daemons import ClusterError, Daemon
+from daemons import CLUSTER, ClusterError, Daemon
 
 # Not synced: what a killed process has written the kernel keeps, and nobody needs this database after a power cut.
 SMALL_DATABASE = (
@@ -51,6 +51,7 @@ def prepare(config: ClusterConfig) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, CLUSTER: str(state)},  # `down` ends it too
         )
         if made.returncode:
             raise ClusterError(
@@ -159,7 +160,10 @@ def wait_for_nodes(config: ClusterConfig, names: Sequence[str] | None = None, ti
         ).splitlines()
         states = dict(line.split() for line in lines)
         # idle, mixed, allocated ... without a mark: '*' means that the node does not answer.
-        if all(re.fullmatch(r"idle|mixed|allocated|completing", states.get(name, "")) for name in names):
+        if all(
+            re.fullmatch(r"idle|mixed|allocated|completing|planned|reserved", states.get(name, ""))
+            for name in names
+        ):
             return
         for name in names:
             known[name].check_lives()
