@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
-    options.state = options.state.absolute()
+    options.state = options.state.resolve()
     try:
         return options.run(options)
     except ClusterError as error:
@@ -100,6 +100,8 @@ def main() -> int:
 def up(options: argparse.Namespace) -> int:
     started = time.monotonic()
     check_machine()
+    if options.nodes < 1:
+        raise ClusterError(f"--nodes must be at least 1, got {options.nodes}")
     with owned(options.state):
         config = ClusterConfig.read(options.state)
         if config is None:
