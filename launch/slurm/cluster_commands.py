@@ -15,15 +15,16 @@ from pathlib import Path
 
 from cluster_config import ClusterConfig
 from cluster_daemons import daemons, prepare, slurm, wait_for_nodes
-from cluster_machine import INSTALL, check_machine, check_root, owned
+from cluster_machine import INSTALL, check_machine, check_owner, owned
 from daemons import ClusterError, Daemon, UnsuitableMachine, family, send, stop, wait_for_end
 
 DESCRIPTION = """\
 A real Slurm on this machine: munge, MariaDB, slurmdbd, slurmctld and a few slurmd, without systemd, up in seconds.
-Debian or Ubuntu, as root. Everything lies in one folder; nothing else is written, and `down` deletes the folder.
+Debian or Ubuntu. All daemons and jobs run as you, without root (as root, they serve all users). Everything lies in
+one folder; nothing else is written, and `down` deletes the folder.
 """
 EXAMPLES = f"""\
-packages:
+packages (this alone needs root):
   apt-get update && {INSTALL}
 
 a first job:
@@ -86,19 +87,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
-    options.state = options.state.absolute()
+    options.state = options.state.resolve()
     try:
-        if options.run is not env:
-            check_root()
         return options.run(options)
     except ClusterError as error:
         print(f"local_cluster: {error}", file=sys.stderr)
         return 3 if isinstance(error, UnsuitableMachine) else 1
+    except KeyboardInterrupt:
+        return 130  # the same command goes on from here, `down` clears up
 
 
 def up(options: argparse.Namespace) -> int:
     started = time.monotonic()
     check_machine()
+    if options.nodes < 1:
+        raise ClusterError(f"--nodes must be at least 1, got {options.nodes}")
     with owned(options.state):
         config = ClusterConfig.read(options.state)
         if config is None:
@@ -162,6 +165,7 @@ def env(options: argparse.Namespace) -> int:
 
 def required(state: Path) -> ClusterConfig:
     """The configuration of a cluster that is there."""
+    check_owner(state)
     config = ClusterConfig.read(state)
     if config is None:
         raise ClusterError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import socket
 from dataclasses import dataclass
@@ -68,6 +70,7 @@ class ClusterConfig:
     def _names(self, ports: list[int]) -> dict[str, object]:
         return {
             "state": self.state,
+            "user": pwd.getpwuid(os.geteuid()).pw_name,
             "munge_socket": self.munge_socket,
             "slurmctld_port": ports[0],
             "slurmdbd_port": ports[1],
@@ -92,7 +95,8 @@ SLURM = """\
 ClusterName=local
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={slurmctld_port}
-SlurmUser=root
+SlurmUser={user}
+SlurmdUser={user}
 StateSaveLocation={state}/slurmctld
 SlurmdSpoolDir={state}/slurmd-%n
 SlurmctldPidFile={state}/own-slurmctld.pid
@@ -146,7 +150,7 @@ SLURMDBD = """\
 DbdHost=localhost
 DbdAddr=127.0.0.1
 DbdPort={slurmdbd_port}
-SlurmUser=root
+SlurmUser={user}
 PidFile={state}/own-slurmdbd.pid
 AuthType=auth/munge
 AuthInfo=socket={munge_socket}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from cluster_config import ClusterConfig
 from cluster_machine import program
-from daemons import ClusterError, Daemon
+from daemons import CLUSTER, ClusterError, Daemon
 
 # Not synced: what a killed process has written the kernel keeps, and nobody needs this database after a power cut.
 SMALL_DATABASE = (
@@ -38,7 +39,7 @@ def prepare(config: ClusterConfig) -> None:
     if not database.exists():
         draft = state / "mariadb.draft"  # an interrupted start leaves no half of a database
         shutil.rmtree(draft, ignore_errors=True)
-        install = [program("mariadb-install-db"), "--no-defaults", "--user=root", f"--datadir={draft}"]
+        install = [program("mariadb-install-db"), "--no-defaults", *as_root(), f"--datadir={draft}"]
         made = subprocess.run(
             [
                 *install,
@@ -50,6 +51,7 @@ def prepare(config: ClusterConfig) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, CLUSTER: str(state)},  # `down` ends it too
         )
         if made.returncode:
             raise ClusterError(
@@ -71,12 +73,17 @@ def daemons(config: ClusterConfig) -> dict[str, Daemon]:
         Daemon(
             state,
             "slurmctld",
-            [program("slurmctld"), "-D"],
+            [program("slurmctld"), "-D", "-f", str(config.slurm_conf)],
             lambda: "is UP" in slurm(config, "scontrol", "ping"),
             slurm_conf,
         ),
         *(
-            Daemon(state, node, [program("slurmd"), "-D", "-N", node], environment=slurm_conf)
+            Daemon(
+                state,
+                node,
+                [program("slurmd"), "-D", "-f", str(config.slurm_conf), "-N", node],
+                environment=slurm_conf,
+            )
             for node in config.nodes
         ),
     ]
@@ -84,7 +91,7 @@ def daemons(config: ClusterConfig) -> dict[str, Daemon]:
 
 
 def munged(config: ClusterConfig) -> Sequence[str]:
-    """Runs as root, so that the package's own key and folders stay untouched."""
+    """With a key of its own: the package's, its user and its folders stay untouched."""
     state = config.state
     # Forced, since a folder below a private one (XDG_RUNTIME_DIR, pytest's) is refused otherwise.
     return [
@@ -101,12 +108,12 @@ def munged(config: ClusterConfig) -> Sequence[str]:
 
 
 def mariadbd(config: ClusterConfig) -> Sequence[str]:
-    """No port, no grant tables to ask: who can open the folder is root anyway. Small, but safe from kill -9."""
+    """No port; a socket in a folder that only its owner can enter. Small, but safe from kill -9."""
     state = config.state
     return [
         program("mariadbd"),
         "--no-defaults",
-        "--user=root",
+        *as_root(),
         f"--datadir={state}/mariadb",
         f"--socket={config.database_socket}",
         f"--pid-file={state}/own-mariadbd.pid",
@@ -116,6 +123,11 @@ def mariadbd(config: ClusterConfig) -> Sequence[str]:
         "--innodb-fast-shutdown=2",
         *SMALL_DATABASE,
     ]
+
+
+def as_root() -> list[str]:
+    """MariaDB wants to be told that root is meant."""
+    return ["--user=root"] if os.geteuid() == 0 else []
 
 
 def answers(path: Path) -> bool:
@@ -148,7 +160,10 @@ def wait_for_nodes(config: ClusterConfig, names: Sequence[str] | None = None, ti
         ).splitlines()
         states = dict(line.split() for line in lines)
         # idle, mixed, allocated ... without a mark: '*' means that the node does not answer.
-        if all(re.fullmatch(r"idle|mixed|allocated|completing", states.get(name, "")) for name in names):
+        if all(
+            re.fullmatch(r"idle|mixed|allocated|completing|planned|reserved", states.get(name, ""))
+            for name in names
+        ):
             return
         for name in names:
             known[name].check_lives()

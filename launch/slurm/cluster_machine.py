@@ -1,9 +1,10 @@
-"""What a cluster needs of its machine: root, packages, no other Slurm, and a folder of its own."""
+"""What a cluster needs of its machine: packages, no other Slurm, and a folder of its own."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,48 +37,61 @@ def program(name: str) -> str:
     return path
 
 
-def check_root() -> None:
-    if os.geteuid() != 0:
-        raise UnsuitableMachine("slurmd starts jobs for users, so this needs root: sudo, or a container")
-
-
 def check_machine() -> None:
     """UnsuitableMachine with one line if a cluster must not or cannot be here."""
-    check_root()
-    real = [*REAL_CONFIGURATIONS, os.environ.get("SLURM_CONF", "")]
-    for path in map(Path, filter(None, real)):
-        if path.exists() and not path.read_text(errors="replace").startswith(SIGNATURE):
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise UnsuitableMachine(f"user id {os.geteuid()} has no name here: add it to /etc/passwd") from None
+    for path in map(Path, filter(None, [*REAL_CONFIGURATIONS, os.environ.get("SLURM_CONF")])):
+        if path.exists() and not is_ours(path):
             raise UnsuitableMachine(f"this machine has a Slurm of its own ({path}): use that one")
     for pid in processes():
-        if (
-            (name := command_name(pid)) in ("slurmctld", "slurmd", "slurmdbd")
-            and alive(pid)
-            and not marks(pid)[0]
-        ):
-            raise UnsuitableMachine(
-                f"this machine runs a Slurm of its own ({name}, process {pid}): use that one"
-            )
+        words = command(pid)
+        if words and Path(words[0]).name in ("slurmctld", "slurmd") and alive(pid) and not marks(pid)[0]:
+            # Somebody else's, whose environment cannot be read.
+            configuration = words[words.index("-f") + 1] if "-f" in words[:-1] else ""
+            if not is_ours(Path(configuration)):
+                raise UnsuitableMachine(
+                    f"this machine runs a Slurm of its own ({words[0]}, process {pid}): use that one"
+                )
     for name in PACKAGES:
         program(name)
 
 
-def command_name(pid: int) -> str:
+def is_ours(slurm_conf: Path) -> bool:
+    """Whether local_cluster wrote it, for whatever user."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return slurm_conf.read_text(errors="replace").startswith(SIGNATURE)
+    except OSError:
+        return False
+
+
+def command(pid: int) -> list[str]:
+    """A process's words; none for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return []
+
+
+def check_owner(state: Path) -> None:
+    """Daemons do what the files there say, so nobody else may have put them there, as all can do below /tmp."""
+    if state.exists() and (owner := state.stat().st_uid) != os.geteuid():
+        raise ClusterError(f"{state} belongs to user id {owner}: name a folder of your own with --state")
 
 
 @contextmanager
 def owned(state: Path) -> Iterator[None]:
     """The folder of a cluster, ours alone until the command is done."""
-    mark = state / "local_cluster.lock"
-    if len(longest := str(state / "mariadb" / "socket")) > LONGEST_SOCKET:
+    mark, longest = state / "local_cluster.lock", str(state / "mariadb" / "socket")
+    if len(longest) > LONGEST_SOCKET:
         raise ClusterError(
             f"{longest} is too long for a socket ({len(longest)} > {LONGEST_SOCKET}): a shorter --state"
         )
     # Daemons and the programs of jobs pass through it, whoever runs them.
     state.mkdir(mode=0o755, parents=True, exist_ok=True)
+    check_owner(state)
     if not mark.exists() and any(state.iterdir()):
         raise ClusterError(f"{state} holds other files: name an empty or a new folder with --state")
     with mark.open("a") as lock:

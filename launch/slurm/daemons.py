@@ -54,7 +54,9 @@ class Daemon:
     def start(self, timeout_s: float = 30) -> None:
         """Start it unless it lives, and wait until it serves; ClusterError with its last words if it ends."""
         if self.pid() is None:
-            environment = {**os.environ, **self.environment, CLUSTER: str(self.state), DAEMON: self.name}
+            # Without what a job around this one has set: the daemons belong to no job.
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+            environment |= {**self.environment, CLUSTER: str(self.state), DAEMON: self.name}
             with self.log.open("ab") as log:
                 process = subprocess.Popen(
                     self.command,

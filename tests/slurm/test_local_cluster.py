@@ -164,7 +164,7 @@ def test_a_machine_with_a_slurm_of_its_own_is_left_alone(
     assert not (tmp_path / "c").exists()
 
 
-def test_what_the_machine_lacks_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_machine_lacks_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(SCRIPT.parent)
     import cluster_machine
     import daemons
@@ -174,9 +174,11 @@ def test_what_the_machine_lacks_is_said_in_one_line(monkeypatch: pytest.MonkeyPa
         daemons.UnsuitableMachine, match=r"munged is not installed: apt-get update && apt-get install"
     ):
         cluster_machine.program("munged")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(daemons.UnsuitableMachine, match="needs root"):
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(daemons.UnsuitableMachine, match="user id 54321 has no name here"):
         cluster_machine.check_machine()
+    with pytest.raises(daemons.ClusterError, match="belongs to user id"):
+        cluster_machine.check_owner(tmp_path)
 
 
 def processes_of(state: Path) -> list[int]:
