@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from memcap.records.wandb_client import refused_rows
+from memcap.records.wandb_earlier import EarlierRun
 
 Charts = Callable[[], Mapping[str, Any]]
 SERVER: Final = "server"  # of warnings: all trouble with the server is one
@@ -34,7 +36,8 @@ class WandbRun:
     """The mirror of one run: rows as they are measured, then the summary. Its methods do not raise.
 
     ``run_id`` is the id in W&B, ``key`` what the tracker knows it by, and ``record`` says where it is, for the
-    run's result.
+    run's result. ``rows_before`` are the first rows of the history, of a training that continues; ``earlier`` is the
+    W&B run that goes on: rows up to ``step_there``, which the server has already, are not sent again.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class WandbRun:
         config: dict[str, Any],
         name: str,
         record: dict[str, Any],
+        rows_before: Sequence[Mapping[str, Any]] = (),
+        earlier: EarlierRun | None = None,
     ) -> None:
         self.key, self.run_id, self.config, self.name, self.record = key, run_id, config, name, record
         self.mode: str | None = None  # in which it was, or is to be opened
@@ -57,7 +62,9 @@ class WandbRun:
         self._charts: Charts | None = None
         self._tracker = tracker
         self._client: Any = None
-        self._rows: list[dict[str, Any]] = []
+        self.earlier = earlier
+        self._rows = [dict(row) for row in rows_before]
+        self.step_there = -math.inf
         self._last_row: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +103,10 @@ class WandbRun:
             for row in self._rows:
                 self._send(row)
             self._rows.clear()
+        if self.earlier is not None and (left := self.earlier.remove_files(self.files)):
+            self._tracker.warn(
+                f"{left[0]} could not be removed; its rows are in {self.files}, do not upload both"
+            )
 
     def mirror(self) -> None:
         """Bring a run that has ended to its end in W&B, from whatever point its mirror has reached."""
@@ -143,6 +154,8 @@ class WandbRun:
 
     def _send(self, row: Mapping[str, Any]) -> None:
         self._last_row = dict(row)
+        if row.get("train/step", math.inf) <= self.step_there:
+            return
         try:
             self._client.log(dict(row))
         except Exception as error:

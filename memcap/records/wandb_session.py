@@ -59,8 +59,20 @@ class WandbSession:
             return None
         return wandb_probe.ask(self._credentials, self._entity, self.project, timeout_s).trouble
 
-    def open_client(self, mode: str, run_id: str, name: str, config: Mapping[str, Any]) -> Any:
-        """The client's object of a new run; raises whatever the client raises."""
+    @property
+    def can_ask(self) -> bool:
+        """Whether the server tells which rows it has; not where the client logs in by an identity token."""
+        return self._credentials is not None and bool(self._credentials.api_key and self._entity)
+
+    def last_row(self, wandb_id: str) -> dict[str, Any] | None:
+        """The last row that the server has of a run; raises ``ConnectionError`` where it does not tell."""
+        assert self._credentials is not None
+        return wandb_probe.last_row(self._credentials, str(self._entity), self.project, wandb_id)
+
+    def open_client(
+        self, mode: str, run_id: str, name: str, config: Mapping[str, Any], goes_on: bool = False
+    ) -> Any:
+        """The client's object of a run, a new one unless it ``goes_on``; raises whatever the client raises."""
         return wandb_client.open_run(
             self.folder,
             mode,
@@ -69,6 +81,7 @@ class WandbSession:
             config=config,
             axis=self.axis,
             in_sweep=self.agent_run_id is not None,
+            goes_on=goes_on,
             **self._shared,
         )
 
