@@ -27,7 +27,8 @@ class Server(ThreadingHTTPServer):
 
     ``trouble``: what every request meets from now on (``hang``: no answer; ``drop``: the connection is cut; or an
     HTTP status). ``trouble_after``: after how many requests with rows it begins (None: at once).
-    ``refused_entities`` are unknown to it. ``commands`` are handed to the agent of a sweep one by one.
+    ``refused_entities`` are unknown to it, the ids ``deleted`` are not given again. ``commands`` are handed to the
+    agent of a sweep one by one.
     """
 
     daemon_threads = True
@@ -42,6 +43,7 @@ class Server(ThreadingHTTPServer):
         self.num_streams = 0
         self.max_runs: int | None = None
         self.refused_entities: set[str] = set()
+        self.deleted: set[str] = set()
         self.delay_s = 0.0
         self.sweep_yaml = ""
         self.commands: list[dict[str, Any]] = []
@@ -194,6 +196,10 @@ class Handler(BaseHTTPRequestHandler):
             full = self.server.max_runs is not None and len(self.server.runs) >= self.server.max_runs
             if run_id not in self.server.runs and (full or entity in self.server.refused_entities):
                 self.answer({"errors": [{"message": "the server is closed"}]}, 403)
+                return None
+            if run_id in self.server.deleted:
+                said = f"run {run_id} was previously created and deleted; try a new run name"
+                self.answer({"errors": [{"message": said}]}, 409)
                 return None
             inserted = run_id not in self.server.runs
             new = {"rows": [], "events": [], "summary": {}, "exit": None, "config": {}}

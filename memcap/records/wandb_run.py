@@ -35,23 +35,22 @@ class Tracker(Protocol):
 class WandbRun:
     """The mirror of one run: rows as they are measured, then the summary. Its methods do not raise.
 
-    ``run_id`` is the id in W&B, ``key`` what the tracker knows it by, and ``record`` says where it is, for the
-    run's result. ``rows_before`` are the first rows of the history, of a training that continues; ``earlier`` is the
-    W&B run that goes on: rows up to ``step_there``, which the server has already, are not sent again.
+    ``own_id`` is its id in W&B unless an ``earlier`` W&B run goes on, ``key`` what the tracker knows it by, and
+    ``record`` says where it is, for the run's result.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         key: str,
-        run_id: str,
+        own_id: str,
         config: dict[str, Any],
         name: str,
         record: dict[str, Any],
-        rows_before: Sequence[Mapping[str, Any]] = (),
-        earlier: EarlierRun | None = None,
     ) -> None:
-        self.key, self.run_id, self.config, self.name, self.record = key, run_id, config, name, record
+        self.key, self.own_id, self.config, self.name, self.record = key, own_id, config, name, record
+        self.earlier: EarlierRun | None = None
+        self.step_there = -math.inf  # of the last row that the server has already
         self.mode: str | None = None  # in which it was, or is to be opened
         self.started = time.time()
         self.opening: Future[None] | None = None
@@ -62,11 +61,26 @@ class WandbRun:
         self._charts: Charts | None = None
         self._tracker = tracker
         self._client: Any = None
-        self.earlier = earlier
-        self._rows = [dict(row) for row in rows_before]
-        self.step_there = -math.inf
+        self._rows: list[dict[str, Any]] = []
         self._last_row: dict[str, Any] = {}
         self._lock = threading.Lock()
+
+    @property
+    def run_id(self) -> str:
+        """The id in W&B."""
+        return str(self.record["id"])
+
+    def go_on_after(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Begin with the rows that an earlier attempt has measured."""
+        self._rows = [dict(row) for row in rows]
+
+    def take_the_place_of(self, earlier: EarlierRun, record: dict[str, Any]) -> None:
+        """Go on as this W&B run: rows that the server has are not sent again, files on this disk are replaced."""
+        self.earlier, self.record = earlier, record
+
+    def leave_earlier(self, record: dict[str, Any]) -> None:
+        """Be a W&B run of its own after all, with all rows."""
+        self.earlier, self.record, self.step_there = None, record, -math.inf
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Mirror one row of the history; it needs the axis of every chart (``train/step``)."""

@@ -10,7 +10,6 @@ All files lie in ``<folder>/wandb/``. ``wandb`` is imported when a tracker is ma
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import sys
@@ -26,7 +25,6 @@ from memcap.errors import BadInput
 from memcap.records import wandb_client
 from memcap.records.wandb_client import one_line
 from memcap.records.wandb_earlier import EarlierRun
-from memcap.records.wandb_ids import shown_name
 from memcap.records.wandb_run import SERVER, WandbRun
 from memcap.records.wandb_session import WandbSession
 
@@ -63,8 +61,6 @@ class WandbTracker:
         self.max_live, self._agent_run_id = tracking.max_live, agent_run_id
         self._warn = warn or (lambda line: print(line, file=sys.stderr))
         self._warned: set[str] = set()
-        self._opened: set[str] = set()  # ids in W&B
-        self._own_ids: dict[str, str] = {}  # of runs, where no earlier W&B run goes on
         self._live: dict[str, WandbRun] = {}
         self._refused: list[WandbRun] = []
         self._leaving: list[WandbRun] = []  # given up by their training, not yet by the server
@@ -107,12 +103,12 @@ class WandbTracker:
         else all rows go to a run of this ``wandb_id``.
         """
         self.discard(run_id)
-        if self._agent_run_id is not None or rows_before is None or not self._can_go_on(earlier):
-            earlier = None
-        self._own_ids[run_id] = self._agent_run_id or wandb_id or run_id
-        wandb_id = earlier.wandb_id if earlier else self._own_ids[run_id]
-        record = self._session.record(wandb_id)
-        run = WandbRun(self, run_id, wandb_id, dict(config), name, record, rows_before or (), earlier)
+        wandb_id = self._agent_run_id or wandb_id or run_id
+        run = WandbRun(self, run_id, wandb_id, dict(config), name, self._session.record(wandb_id))
+        if rows_before is not None:
+            run.go_on_after(rows_before)
+            if earlier is not None and self._session.can_go_on(earlier):
+                run.take_the_place_of(earlier, self._session.record(earlier.wandb_id))
         if self.mode == "disabled":
             return run
         if self.mode == "online" and self._threads is None:
@@ -168,15 +164,7 @@ class WandbTracker:
     def open_client(self, run: WandbRun) -> Any:
         """The client's object for this run; raises whatever the client raises."""
         run.mode = run.mode or self.mode
-        if run.earlier is not None and not run.earlier.can_go_on(run.mode):  # the server went away meanwhile
-            run.earlier, run.run_id = None, self._own_ids[run.key]
-            run.record = self._session.record(run.run_id)
-        if run.earlier is not None and run.mode == "online":
-            there = self._session.last_row(run.run_id) or {}
-            run.step_there = there.get("train/step", -math.inf)
-        self._opened.add(run.run_id)
-        name = shown_name(run.name, run.key, run.run_id)
-        return self._session.open_client(run.mode, run.run_id, name, run.config, run.earlier is not None)
+        return self._session.open_client(run, run.mode)
 
     def end(self, run: WandbRun) -> None:
         """Mirror what is left of a run that has ended, here or in a thread."""
@@ -240,12 +228,6 @@ class WandbTracker:
         self.stopping = True
         threads.shutdown(wait=False, cancel_futures=True)
         wait([future for future in closing if not future.done()], timeout=0.5)
-
-    def _can_go_on(self, earlier: EarlierRun | None) -> bool:
-        """Not under an id that this process has had: the client may still be sending its rows."""
-        if earlier is None or earlier.wandb_id in self._opened:
-            return False
-        return earlier.can_go_on(self.mode) and (self.mode == "offline" or self._session.can_ask)
 
     def _backlog(self) -> int:
         return sum(run.closing is not None for run in list(self._live.values()))

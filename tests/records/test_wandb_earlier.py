@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from wandb_cases import SMALL, clean, train_here
 from wandb_files import offline_runs
-from wandb_server import KEY, Server, running_server
+from wandb_server import KEY, Handler, Server, running_server
 
 from memcap.measures.observation import Row
 from memcap.pack_recorder import PackRecorder
@@ -250,6 +250,31 @@ def test_a_server_that_forgot_the_run_gets_all_of_it(server: Server, tmp_path: P
     ((run_id, run),) = server.runs.items()
     assert run_id == run_folder(tmp_path).name
     assert without_own(run["rows"]) == history(tmp_path)
+
+
+def test_a_run_that_was_deleted_on_the_server_is_followed_by_a_whole_one(
+    server: Server, tmp_path: Path
+) -> None:
+    train_to_stop(tmp_path, ONLINE, **online(server, tmp_path))
+    run_id = run_folder(tmp_path).name
+    server.runs.clear()
+    server.deleted = {run_id}
+    train_on(tmp_path, ONLINE, **online(server, tmp_path))
+    assert list(server.runs) == [f"{run_id}-2"]
+    assert without_own(server.runs[f"{run_id}-2"]["rows"]) == history(tmp_path)
+    assert result(tmp_path)["provenance"]["wandb"]["id"] == f"{run_id}-2"
+
+
+def test_a_server_that_does_not_tell_its_rows_gets_a_whole_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_to_stop(tmp_path, ONLINE, **online(server, tmp_path))
+    run_id = run_folder(tmp_path).name
+    monkeypatch.setattr(Handler, "answer_MemcapLastRow", lambda self, variables: {})
+    train_on(tmp_path, ONLINE, **online(server, tmp_path))
+    assert sorted(server.runs) == [run_id, f"{run_id}-2"]
+    assert steps(server.runs[run_id]["rows"]) == STEPS
+    assert without_own(server.runs[f"{run_id}-2"]["rows"]) == history(tmp_path)
 
 
 def test_offline_before_and_online_now_is_one_run_on_the_server(server: Server, tmp_path: Path) -> None:
