@@ -88,7 +88,7 @@ class PackRecorder:
                 for path in (folder.path, *folder.path.parents[:2]):
                     path.rmdir()
             raise
-        note_run(folder.path, mirror, ids, tracker.folder / "wandb")
+        note_run(folder.path, mirror.record, ids, tracker.folder / "wandb", mirror.files is not None)
         return mirror
 
     def _take(self, cell: Cell, folder: RunFolder) -> bool:

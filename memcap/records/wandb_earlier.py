@@ -9,15 +9,12 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from memcap.records import atomic
 from memcap.records.wandb_ids import FILE, note_id, used_ids
-
-if TYPE_CHECKING:
-    from memcap.records.wandb_run import WandbRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +48,10 @@ def earlier_run(run_folder: Path, wandb_folder: Path) -> EarlierRun | None:
 
     ``wandb_folder``: where the client's files go now, and went where the note does not say it.
     """
-    note = atomic.read_json(run_folder / FILE)
-    if not isinstance(note, dict) or "id" not in note:
+    note = _note(run_folder)
+    if not note:
         return None
-    wandb_id = str(note["id"])
-    folders = [Path(folder) for folder in _noted_folders(run_folder, wandb_id)]
+    wandb_id, folders = str(note["id"]), [Path(folder) for folder in _folders(note)]
     left = _files_of(wandb_id, dict.fromkeys([*folders, wandb_folder]))
     offline = [path for path in left if path.name.startswith("offline-")]
     synced = [path for path in offline if next(path.glob("*.synced"), None)]
@@ -72,32 +68,45 @@ def reserve_id(run_folder: Path, wandb_id: str, used: list[str], earlier: Earlie
 
     What is known of the ``earlier`` run stays in the note until it is known what becomes of it.
     """
-    note = atomic.read_json(run_folder / FILE) if earlier is not None else {"id": wandb_id}
     ids = list(dict.fromkeys([*used, wandb_id]))
-    note_id(run_folder, note, ids)
+    note_id(run_folder, _note(run_folder) if earlier is not None else {"id": wandb_id}, ids)
     return ids
 
 
-def note_run(run_folder: Path, run: WandbRun, ids: list[str], wandb_folder: Path) -> None:
-    """Write down what is needed to continue a run that was begun, and where its files are."""
-    folders = dict.fromkeys([*_noted_folders(run_folder, run.run_id), str(wandb_folder)])
-    # A run that waits for others to end leaves no files when it is killed.
-    opened = run.record["mode"] == "online" or run.files is not None
-    note_id(run_folder, {**run.record, "opened": opened, "folders": list(folders)}, ids)
+def note_run(
+    run_folder: Path, record: Mapping[str, Any], ids: list[str], wandb_folder: Path, has_files: bool
+) -> None:
+    """Write down what is needed to continue a run that was begun: what is known of it, and where its files are.
+
+    ``has_files``: a run that waits for others to end leaves none when it is killed, so nobody can upload them.
+    """
+    before = _note(run_folder, record["id"])
+    opened = (
+        has_files
+        or record["mode"] != "offline"
+        or (before.get("mode") == "offline" and before.get("opened", True))
+    )
+    folders = dict.fromkeys([*_folders(before), str(wandb_folder)])
+    note_id(run_folder, {**record, "opened": opened, "folders": list(folders)}, ids)
 
 
 def note_opened(run_folder: Path) -> None:
     """Write down that a run which waited was opened after all."""
-    note = atomic.read_json(run_folder / FILE)
-    if isinstance(note, dict) and note.get("opened") is False:
+    note = _note(run_folder)
+    if note.get("opened") is False:
         note_id(run_folder, {**note, "opened": True}, used_ids(run_folder))
 
 
-def _noted_folders(run_folder: Path, wandb_id: str) -> list[str]:
-    """The folders that hold files of this id: an attempt in another study has its own."""
+def _note(run_folder: Path, wandb_id: str | None = None) -> dict[str, Any]:
+    """What is noted of the last run; empty where it has not this id."""
     note = atomic.read_json(run_folder / FILE)
-    if not isinstance(note, dict) or note.get("id") != wandb_id:
-        return []
+    if not isinstance(note, dict) or "id" not in note or wandb_id not in (None, note["id"]):
+        return {}
+    return note
+
+
+def _folders(note: Mapping[str, Any]) -> list[str]:
+    """The folders that hold files of the run: an attempt in another study has its own."""
     return [str(folder) for folder in note.get("folders", [note["folder"]] if "folder" in note else [])]
 
 

@@ -71,8 +71,8 @@ class WandbRun:
         return str(self.record["id"])
 
     def go_on_after(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Begin with the rows that an earlier attempt has measured."""
-        self._rows = [dict(row) for row in rows]
+        """Begin with the rows that an earlier attempt has measured, where None is what was not finite."""
+        self._rows = [{key: math.nan if v is None else v for key, v in row.items()} for row in rows]
 
     def take_the_place_of(self, earlier: EarlierRun, record: dict[str, Any]) -> None:
         """Go on as this W&B run: rows that the server has are not sent again, files on this disk are replaced."""

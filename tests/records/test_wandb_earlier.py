@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_cases import SMALL, clean, train_here
+from wandb_cases import SMALL, clean, tracker, train_here
 from wandb_files import offline_runs
 from wandb_server import KEY, Handler, Server, running_server
 
 from memcap.measures.observation import Row
 from memcap.pack_recorder import PackRecorder
 from memcap.records import atomic, wandb_client
-from memcap.records.wandb_earlier import EarlierRun, earlier_run
+from memcap.records.wandb_earlier import EarlierRun, earlier_run, note_opened, note_run
 from memcap.records.wandb_ids import note_id, shown_name, used_ids
 from memcap.records.wandb_tracker import WandbTracker
 
@@ -212,6 +212,16 @@ def test_an_attempt_that_starts_anew_has_an_id_of_its_own(
     }  # fmt: skip
 
 
+def test_what_was_not_finite_is_so_again(tmp_path: Path) -> None:
+    mirror = tracker(tmp_path)
+    run = mirror.start("abc", {}, "", rows_before=[{"train/step": 0, "memory/bits": None}])
+    run.log({"train/step": 1, "memory/bits": float("nan")})
+    run.finish({}, 0)
+    mirror.close()
+    first, second = offline_runs(tmp_path)["abc"].history
+    assert type(first["memory/bits"]) is type(second["memory/bits"])
+
+
 # -- a server -----------------------------------------------------------------------------------------
 
 
@@ -284,6 +294,24 @@ def test_offline_before_and_online_now_is_one_run_on_the_server(server: Server, 
     assert run_id == run_folder(tmp_path).name
     assert without_own(run["rows"]) == history(tmp_path)
     assert offline_runs(tmp_path / "outputs/studies/s") == {}, "`wandb sync` would append its rows"
+
+
+def wandb_sync(server: Server, folder: Path) -> None:
+    folders = [str(path) for path in folder.glob("outputs/studies/s/wandb/offline-run-*")]
+    subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", *folders], cwd=folder, env=clean(folder, server.url),
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_uploaded_before_and_online_now_is_one_run_on_the_server(server: Server, tmp_path: Path) -> None:
+    train_to_stop(tmp_path, OFFLINE)
+    wandb_sync(server, tmp_path)
+    ((run_id, run),) = server.runs.items()
+    assert steps(run["rows"]) == STEPS
+    train_on(tmp_path, ONLINE, **online(server, tmp_path))
+    assert list(server.runs) == [run_id]
+    assert without_own(run["rows"]) == history(tmp_path)
 
 
 def test_online_before_and_offline_now_is_a_whole_run_of_its_own(server: Server, tmp_path: Path) -> None:
@@ -375,11 +403,7 @@ def test_after_kill_9_nothing_is_missing_and_nothing_is_there_twice(
 def test_wandb_sync_uploads_a_continued_run_once(server: Server, tmp_path: Path) -> None:
     train_to_stop(tmp_path, OFFLINE)
     train_on(tmp_path, OFFLINE)
-    folders = [str(path) for path in tmp_path.glob("outputs/studies/s/wandb/offline-run-*")]
-    subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *folders], cwd=tmp_path, env=clean(tmp_path, server.url),
-        check=True, capture_output=True,
-    )  # fmt: skip
+    wandb_sync(server, tmp_path)
     (run,) = server.runs.values()
     assert without_own(run["rows"]) == history(tmp_path)
     assert run["exit"] == 0
@@ -392,6 +416,19 @@ def test_an_id_with_a_number_is_named_after_its_attempt() -> None:
     assert shown_name("seed=1", "abc", "abc") == "seed=1"
     assert shown_name("seed=1", "abc", "abc-3") == "seed=1 (attempt 3)"
     assert shown_name("seed=1", "abc", "agents-own") == "seed=1"
+
+
+def test_a_run_that_had_files_may_have_been_uploaded(tmp_path: Path) -> None:
+    """Also where an attempt went on with it, and was killed before it wrote any."""
+    wandb, record = tmp_path / "wandb", {"id": "abc", "mode": "offline"}
+    for has_files, on_server in [(False, False), (True, True), (False, True)]:
+        note_run(tmp_path, record, ["abc"], wandb, has_files)
+        assert earlier_run(tmp_path, wandb) == EarlierRun("abc", on_server, ())
+    note_run(tmp_path, record | {"id": "abc-2"}, ["abc", "abc-2"], wandb, has_files=False)
+    assert earlier_run(tmp_path, wandb) == EarlierRun("abc-2", False, ())
+    note_opened(tmp_path)  # its failure was mirrored
+    assert earlier_run(tmp_path, wandb) == EarlierRun("abc-2", True, ())
+    assert used_ids(tmp_path) == ["abc", "abc-2"]
 
 
 def test_what_the_note_of_a_run_tells(tmp_path: Path) -> None:
