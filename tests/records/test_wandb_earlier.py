@@ -371,6 +371,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "pause_s"), [("offline", 0.0), ("offline", 1.5), ("online", 0.0), ("online", 3.0)]
 )
