@@ -20,7 +20,8 @@ from memcap.records.run_folder import RunFolder, result_record
 from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import index_row
 from memcap.records.wandb_charts import charts
-from memcap.records.wandb_ids import forget_ids, next_id, note_id, used_ids
+from memcap.records.wandb_earlier import earlier_run, note_opened, note_run, reserve_id
+from memcap.records.wandb_ids import forget_ids, next_id, used_ids
 from memcap.records.wandb_run import WandbRun
 from memcap.records.wandb_study import StudyRow, StudyTracker
 from memcap.training import MemberResult
@@ -37,6 +38,7 @@ class PackRecorder:
         self.locks: dict[str, RunLock] = {}
         self.attempts: list[int] = []
         self.mirrors: list[WandbRun | StudyRow] = []
+        self.rows_before: dict[str, list[Row]] = {}  # by run id: of trainings that continue, up to where
         self.started = time.monotonic()
         self.engine: Engine = BatchedEngine()
 
@@ -62,19 +64,22 @@ class PackRecorder:
         self.ledger.progress.begin(len(self.pack))
 
     def _mirror(self, cell: Cell, folder: RunFolder) -> WandbRun | StudyRow:
-        """The W&B run of this attempt, under an id that no earlier attempt has left rows under."""
+        """The W&B run of this attempt: that of the attempt which it continues, or one under an id of its own."""
         tracker, name = self.ledger.open_tracker(), " ".join(cell.overrides) or cell.run_id
         if tracker.mode == "disabled" or isinstance(tracker, StudyTracker):
             return tracker.start(cell.run_id, cell.config.to_dict(), name)
         used, attempt = used_ids(folder.path), folder.attempts() + 1
         if tracker.discard(cell.run_id):
             used = used[:-1]
+        rows = self.rows_before.get(cell.run_id)
+        earlier = None if rows is None else earlier_run(folder.path, tracker.folder / "wandb")
         wandb_id = next_id(cell.run_id, attempt, used)
-        if wandb_id != cell.run_id:
-            name = f"{name} (attempt {attempt})"
-        note_id(folder.path, {"id": self.ledger.agent_run_id or wandb_id}, used)
+        ids = reserve_id(folder.path, self.ledger.agent_run_id or wandb_id, used, earlier)
         try:
-            mirror = tracker.start(cell.run_id, cell.config.to_dict(), name, wandb_id=wandb_id)
+            config = cell.config.to_dict()
+            mirror = tracker.start(
+                cell.run_id, config, name, wandb_id=wandb_id, rows_before=rows, earlier=earlier
+            )
         except BadInput:
             if not used:
                 forget_ids(folder.path)
@@ -83,7 +88,7 @@ class PackRecorder:
                 for path in (folder.path, *folder.path.parents[:2]):
                     path.rmdir()
             raise
-        note_id(folder.path, mirror.record, used)
+        note_run(folder.path, mirror.record, ids, tracker.folder / "wandb", mirror.files is not None)
         return mirror
 
     def _take(self, cell: Cell, folder: RunFolder) -> bool:
@@ -164,6 +169,7 @@ class PackRecorder:
             lock.release()
         if member < len(self.mirrors):
             self.mirrors[member].finish({"status": "failed"}, 1)
+            note_opened(self.folders[member].path)
 
     def _summary(self, cell: Cell, result: MemberResult) -> dict[str, Any]:
         model = build_model(cell.config)

@@ -27,7 +27,8 @@ class Server(ThreadingHTTPServer):
 
     ``trouble``: what every request meets from now on (``hang``: no answer; ``drop``: the connection is cut; or an
     HTTP status). ``trouble_after``: after how many requests with rows it begins (None: at once).
-    ``refused_entities`` are unknown to it. ``commands`` are handed to the agent of a sweep one by one.
+    ``refused_entities`` are unknown to it, the ids ``deleted`` are not given again. ``commands`` are handed to the
+    agent of a sweep one by one.
     """
 
     daemon_threads = True
@@ -42,6 +43,7 @@ class Server(ThreadingHTTPServer):
         self.num_streams = 0
         self.max_runs: int | None = None
         self.refused_entities: set[str] = set()
+        self.deleted: set[str] = set()
         self.delay_s = 0.0
         self.sweep_yaml = ""
         self.commands: list[dict[str, Any]] = []
@@ -67,6 +69,26 @@ def running_server() -> Iterator[Server]:
         server.closing.set()
         server.shutdown()
         server.server_close()
+
+
+def resume_status(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
+    """A run as ``RunResumeStatus`` describes it: lists and mappings are JSON in a string."""
+    return {
+        "id": run_id,
+        "name": run_id,
+        "displayName": run["name"],
+        "summaryMetrics": json.dumps(run["summary"]),
+        "historyLineCount": len(run["rows"]),
+        "eventsLineCount": len(run["events"]),
+        "logLineCount": 0,
+        "historyTail": json.dumps([json.dumps(row) for row in run["rows"][-1:]]),
+        "eventsTail": json.dumps([json.dumps(event) for event in run["events"][-1:]]),
+        "config": json.dumps(run["config"]),
+        "tags": run["tags"],
+        "notes": run["notes"],
+        # Without the client's telemetry a run counts as one that has not begun.
+        "wandbConfig": json.dumps({"t": run["config"]["_wandb"]["value"]["t"]}),
+    }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -143,7 +165,10 @@ class Handler(BaseHTTPRequestHandler):
                     else []
                 )
                 if name == "wandb-history.jsonl":
-                    run["rows"][file["offset"] :] = lines
+                    # Rows are numbered, and what is sent for a number again takes its place.
+                    run["rows"][file["offset"] : file["offset"] + len(lines)] = lines
+                elif name == "wandb-events.jsonl":
+                    run["events"][file["offset"] : file["offset"] + len(lines)] = lines
                 elif name == "wandb-summary.json":
                     run["summary"] = lines[-1]
             if body.get("complete"):
@@ -172,7 +197,13 @@ class Handler(BaseHTTPRequestHandler):
             if run_id not in self.server.runs and (full or entity in self.server.refused_entities):
                 self.answer({"errors": [{"message": "the server is closed"}]}, 403)
                 return None
-            run = self.server.runs.setdefault(run_id, {"rows": [], "summary": {}, "exit": None, "config": {}})
+            if run_id in self.server.deleted:
+                said = f"run {run_id} was previously created and deleted; try a new run name"
+                self.answer({"errors": [{"message": said}]}, 409)
+                return None
+            inserted = run_id not in self.server.runs
+            new = {"rows": [], "events": [], "summary": {}, "exit": None, "config": {}}
+            run = self.server.runs.setdefault(run_id, new)
             for key, field in (
                 ("group", "groupName"), ("name", "displayName"), ("job_type", "jobType"), ("sweep", "sweep"),
                 ("project", "project"), ("tags", "tags"), ("notes", "notes"), ("entity", "entity"),
@@ -184,11 +215,11 @@ class Handler(BaseHTTPRequestHandler):
             "name": run_id,
             "displayName": variables.get("displayName"),
             "sweepName": variables.get("sweep"),
-            "historyLineCount": 0,
-            "config": "{}",
+            "historyLineCount": len(run["rows"]),
+            "config": json.dumps(run["config"]),
             "project": {"name": variables.get("project") or "memcap", "entity": {"name": entity}},
         }
-        return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
 
     def answer_CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": file, "uploadUrl": f"{self.server.url}/put/{file}"} for file in variables["files"]]
@@ -204,8 +235,18 @@ class Handler(BaseHTTPRequestHandler):
         artifact = {"id": "1", "state": "COMMITTED", "artifactSequence": {"id": "1", "latestArtifact": None}}
         return {"createArtifact": {"artifact": artifact}}
 
+    # -- runs that go on --------------------------------------------------------------------------------
+
     def answer_RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
-        return {"model": None}
+        """What the server has of a run; a client goes on after the last of these rows."""
+        with self.server.mutex:
+            run = self.server.runs.get(variables["name"])
+            bucket = None if run is None else resume_status(variables["name"], run)
+        name = {"id": "1", "name": variables.get("project"), "entity": {"id": "1", "name": "someone"}}
+        return {"model": {**name, "bucket": bucket}}
+
+    def answer_MemcapLastRow(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return self.answer_RunResumeStatus({**variables, "name": variables["run"]})
 
     def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}

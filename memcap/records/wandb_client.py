@@ -94,12 +94,14 @@ def open_run(
     config: Mapping[str, Any],
     axis: str = "train/step",
     in_sweep: bool = False,
+    goes_on: bool = False,
     **shared: Any,
 ) -> Any:
-    """The client's object of a new run, with ``axis`` as the axis of all its metrics.
+    """The client's object of a run, with ``axis`` as the axis of all its metrics.
 
     ``shared``: project, entity, group, job_type, tags, notes. Raises whatever the client raises. It then keeps
     the id in use until ``end_service``. A run ``in_sweep`` takes id, project and entity from the agent's variables.
+    One that ``goes_on`` is continued where the server has it, after its last row.
     """
     import wandb
 
@@ -113,6 +115,8 @@ def open_run(
         dir=str(folder),
         mode=mode,  # type: ignore[arg-type]
         reinit="create_new",
+        # Not offline: `wandb sync` would put the rows after those of the server, also those that are there.
+        resume="allow" if goes_on and mode == "online" else None,
         settings=wandb.Settings(**_LEAN),
         **shared,
     )

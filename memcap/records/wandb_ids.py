@@ -1,7 +1,8 @@
 """Which id an attempt has in W&B: ``wandb.json`` in the folder of a run or a study keeps those that are used up.
 
-Two runs with one id are merged by `wandb sync` and by the server, row by row, so an attempt never takes an id under
-which an earlier one may have left rows: killed ones included, since the id is written down before the run is opened.
+Two runs with one id are merged by `wandb sync` and by the server, row by row, so an attempt that starts anew never
+takes an id under which an earlier one may have left rows: killed ones included, since the id is written down before
+the run is opened. An attempt that continues takes the id of the one before, where ``wandb_earlier`` allows it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ def next_id(run_id: str, attempt: int, used: list[str]) -> str:
     while f"{run_id}-{attempt}" in used:
         attempt += 1
     return f"{run_id}-{attempt}"
+
+
+def shown_name(name: str, run_id: str, wandb_id: str) -> str:
+    """The name of a W&B run: that of the run, with the number of the attempt where the id has one."""
+    number = wandb_id.removeprefix(f"{run_id}-")
+    return f"{name} (attempt {number})" if number != wandb_id else name
 
 
 def note_id(folder: Path, record: Mapping[str, Any], used: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import threading
@@ -17,6 +18,12 @@ _VIEWER: Final = "query Viewer { viewer { id entity username } }"
 _ACCESS: Final = """query MemcapAccess($entity: String!, $project: String!) {
   entity(name: $entity) { available readOnly }
   project(entityName: $entity, name: $project) { readOnly }
+}"""
+
+_LAST_ROW: Final = """query MemcapLastRow($entity: String!, $project: String!, $run: String!) {
+  model(name: $project, entityName: $entity) {
+    bucket(name: $run, missingOk: true) { historyLineCount historyTail wandbConfig(keys: ["t"]) }
+  }
 }"""
 
 
@@ -87,6 +94,31 @@ def ask(
     return (
         answers[0] if answers else Answer(f"no answer from {credentials.base_url} within {timeout_s:.0f} s")
     )
+
+
+def last_row(
+    credentials: Credentials, entity: str, project: str, run_id: str, timeout_s: float = PROBE_TIMEOUT_S
+) -> dict[str, Any] | None:
+    """The last row of the history that the server has of a run; None where it has none, or not the run.
+
+    The client's own ``starting_step`` does not tell: it follows the summary, which the server gets before the rows.
+    Raises ``ConnectionError`` where the server does not answer so that it can be understood.
+    """
+    variables = {"entity": entity, "project": project, "run": run_id}
+    try:
+        _, data = _query(credentials, _LAST_ROW, variables, timeout_s)
+        bucket = data["model"] and data["model"]["bucket"]
+        # Without the client's telemetry it takes the run for one that has not begun, and writes its rows anew.
+        if (
+            not bucket
+            or "t" not in json.loads(bucket["wandbConfig"] or "{}")
+            or not bucket["historyLineCount"]
+        ):
+            return None
+        row = json.loads(json.loads(bucket["historyTail"])[-1])
+    except Exception as error:
+        raise ConnectionError(f"no answer about the rows of run {run_id}: {one_line(error)}") from error
+    return dict(row)
 
 
 def _ask(credentials: Credentials, entity: str | None, project: str, timeout_s: float) -> Answer:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from memcap.records.wandb_client import refused_rows
+from memcap.records.wandb_earlier import EarlierRun
 
 Charts = Callable[[], Mapping[str, Any]]
 SERVER: Final = "server"  # of warnings: all trouble with the server is one
@@ -33,20 +35,22 @@ class Tracker(Protocol):
 class WandbRun:
     """The mirror of one run: rows as they are measured, then the summary. Its methods do not raise.
 
-    ``run_id`` is the id in W&B, ``key`` what the tracker knows it by, and ``record`` says where it is, for the
-    run's result.
+    ``own_id`` is its id in W&B unless an ``earlier`` W&B run goes on, ``key`` what the tracker knows it by, and
+    ``record`` says where it is, for the run's result.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         key: str,
-        run_id: str,
+        own_id: str,
         config: dict[str, Any],
         name: str,
         record: dict[str, Any],
     ) -> None:
-        self.key, self.run_id, self.config, self.name, self.record = key, run_id, config, name, record
+        self.key, self.own_id, self.config, self.name, self.record = key, own_id, config, name, record
+        self.earlier: EarlierRun | None = None
+        self.step_there = -math.inf  # of the last row that the server has already
         self.mode: str | None = None  # in which it was, or is to be opened
         self.started = time.time()
         self.opening: Future[None] | None = None
@@ -60,6 +64,23 @@ class WandbRun:
         self._rows: list[dict[str, Any]] = []
         self._last_row: dict[str, Any] = {}
         self._lock = threading.Lock()
+
+    @property
+    def run_id(self) -> str:
+        """The id in W&B."""
+        return str(self.record["id"])
+
+    def go_on_after(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Begin with the rows that an earlier attempt has measured, where None is what was not finite."""
+        self._rows = [{key: math.nan if v is None else v for key, v in row.items()} for row in rows]
+
+    def take_the_place_of(self, earlier: EarlierRun, record: dict[str, Any]) -> None:
+        """Go on as this W&B run: rows that the server has are not sent again, files on this disk are replaced."""
+        self.earlier, self.record = earlier, record
+
+    def leave_earlier(self, record: dict[str, Any]) -> None:
+        """Be a W&B run of its own after all, with all rows."""
+        self.earlier, self.record, self.step_there = None, record, -math.inf
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Mirror one row of the history; it needs the axis of every chart (``train/step``)."""
@@ -96,6 +117,10 @@ class WandbRun:
             for row in self._rows:
                 self._send(row)
             self._rows.clear()
+        if self.earlier is not None and (left := self.earlier.remove_files(self.files)):
+            self._tracker.warn(
+                f"{left[0]} could not be removed; its rows are in {self.files}, do not upload both"
+            )
 
     def mirror(self) -> None:
         """Bring a run that has ended to its end in W&B, from whatever point its mirror has reached."""
@@ -143,6 +168,8 @@ class WandbRun:
 
     def _send(self, row: Mapping[str, Any]) -> None:
         self._last_row = dict(row)
+        if row.get("train/step", math.inf) <= self.step_there:
+            return
         try:
             self._client.log(dict(row))
         except Exception as error:

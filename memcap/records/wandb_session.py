@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +12,9 @@ from urllib.parse import quote
 from memcap.config.schema import TrackingConfig
 from memcap.errors import BadInput
 from memcap.records import wandb_client, wandb_probe
+from memcap.records.wandb_earlier import EarlierRun
+from memcap.records.wandb_ids import shown_name
+from memcap.records.wandb_run import WandbRun
 
 # How the client's settings name what wandb.init takes.
 _SETTINGS = {"group": "run_group", "job_type": "run_job_type", "tags": "run_tags", "notes": "run_notes"}
@@ -39,6 +42,7 @@ class WandbSession:
         self._credentials: wandb_probe.Credentials | None = None
         self._entity, self._app_url = self._shared["entity"], ""
         self._new: Path | None = None
+        self._opened: set[str] = set()  # ids in W&B
 
     def prepare(self) -> None:
         """Settle on a mode; raises BadInput with nothing left behind."""
@@ -59,16 +63,55 @@ class WandbSession:
             return None
         return wandb_probe.ask(self._credentials, self._entity, self.project, timeout_s).trouble
 
-    def open_client(self, mode: str, run_id: str, name: str, config: Mapping[str, Any]) -> Any:
-        """The client's object of a new run; raises whatever the client raises."""
+    def can_go_on(self, earlier: EarlierRun) -> bool:
+        """Whether an earlier W&B run may go on; the server must be able to tell which rows it has.
+
+        Not under an agent, which has an id of its own, and not under an id that this process has had: the client may
+        still be sending its rows.
+        """
+        if self.agent_run_id is not None or earlier.wandb_id in self._opened:
+            return False
+        asked = self._credentials is not None and self._credentials.api_key and self._entity
+        return earlier.can_go_on(self.mode) and (self.mode != "online" or bool(asked))
+
+    def open_client(self, run: WandbRun, mode: str) -> Any:
+        """The client's object of a run; raises whatever the client raises.
+
+        An earlier run that cannot go on after all is left as it is: the server went away or does not tell its rows,
+        or somebody has deleted it there.
+        """
+        if run.earlier is not None and not self._knows_rows(run, run.earlier, mode):
+            run.leave_earlier(self.record(run.own_id))
+        try:
+            return self._open(run, mode)
+        except Exception as error:
+            if run.earlier is None or "deleted" not in str(error):
+                raise
+        wandb_client.remove_fragment(self.folder, run.run_id, run.started)
+        run.leave_earlier(self.record(run.own_id))
+        return self._open(run, mode)
+
+    def _knows_rows(self, run: WandbRun, earlier: EarlierRun, mode: str) -> bool:
+        """Whether it is known which rows of the earlier W&B run are there, now that it is to be opened."""
+        if mode == "online" and self._credentials is not None:
+            try:
+                row = wandb_probe.last_row(self._credentials, str(self._entity), self.project, run.run_id)
+            except ConnectionError:
+                return False
+            run.step_there = (row or {}).get("train/step", -math.inf)
+        return earlier.can_go_on(mode)
+
+    def _open(self, run: WandbRun, mode: str) -> Any:
+        self._opened.add(run.run_id)
         return wandb_client.open_run(
             self.folder,
             mode,
-            run_id=run_id,
-            name=name,
-            config=config,
+            run_id=run.run_id,
+            name=shown_name(run.name, run.key, run.run_id),
+            config=run.config,
             axis=self.axis,
             in_sweep=self.agent_run_id is not None,
+            goes_on=run.earlier is not None,
             **self._shared,
         )
 

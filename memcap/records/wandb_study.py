@@ -73,9 +73,7 @@ class StudyTracker:
         """The run's page on the server; None for an offline run."""
         return self.record.get("url")
 
-    def start(
-        self, run_id: str, config: Mapping[str, Any], name: str, *, wandb_id: str | None = None
-    ) -> StudyRow:
+    def start(self, run_id: str, config: Mapping[str, Any], name: str, **of_its_own_run: Any) -> StudyRow:
         """The row of one run."""
         return StudyRow(self, run_id)
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +24,7 @@ from memcap.config.schema import TrackingConfig
 from memcap.errors import BadInput
 from memcap.records import wandb_client
 from memcap.records.wandb_client import one_line
+from memcap.records.wandb_earlier import EarlierRun
 from memcap.records.wandb_run import SERVER, WandbRun
 from memcap.records.wandb_session import WandbSession
 
@@ -86,17 +87,30 @@ class WandbTracker:
         return self._session.folder
 
     def start(
-        self, run_id: str, config: Mapping[str, Any], name: str, *, wandb_id: str | None = None
+        self,
+        run_id: str,
+        config: Mapping[str, Any],
+        name: str,
+        *,
+        wandb_id: str | None = None,
+        rows_before: Sequence[Mapping[str, Any]] | None = None,
+        earlier: EarlierRun | None = None,
     ) -> WandbRun:
         """Begin the mirror of one run; ``config`` is a plain nested dict, ``name`` what the W&B page shows.
 
-        ``wandb_id`` is its id in W&B, where that is not the run's own.
+        ``wandb_id`` is its id in W&B, where that is not the run's own. ``rows_before``: the training continues after
+        these rows (None: it starts anew). Then the W&B run ``earlier`` goes on where no row of it would be repeated;
+        else all rows go to a run of this ``wandb_id``.
         """
+        self.discard(run_id)
         wandb_id = self._agent_run_id or wandb_id or run_id
         run = WandbRun(self, run_id, wandb_id, dict(config), name, self._session.record(wandb_id))
+        if rows_before is not None:
+            run.go_on_after(rows_before)
+            if earlier is not None and self._session.can_go_on(earlier):
+                run.take_the_place_of(earlier, self._session.record(earlier.wandb_id))
         if self.mode == "disabled":
             return run
-        self.discard(run_id)
         if self.mode == "online" and self._threads is None:
             self._live[run_id] = run
             self._prove(run)
@@ -150,7 +164,7 @@ class WandbTracker:
     def open_client(self, run: WandbRun) -> Any:
         """The client's object for this run; raises whatever the client raises."""
         run.mode = run.mode or self.mode
-        return self._session.open_client(run.mode, run.run_id, run.name, run.config)
+        return self._session.open_client(run, run.mode)
 
     def end(self, run: WandbRun) -> None:
         """Mirror what is left of a run that has ended, here or in a thread."""

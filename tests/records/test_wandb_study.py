@@ -14,9 +14,11 @@ from wandb_cases import train, train_here
 from wandb_files import OfflineRun, offline_runs
 from wandb_server import Server, running_server
 
+from memcap.pack_recorder import PackRecorder
 from memcap.records.run_lock import RunLock
 from memcap.records.wandb_charts import charts
 from memcap.records.wandb_ids import used_ids
+from memcap.training import MemberResult
 
 SWEEP = ("study=s", "tracking.per=study", "-m", "model.width=3,4", "seed=0,1")
 
@@ -73,6 +75,40 @@ def test_every_command_that_trains_makes_one_run(tmp_path: Path, monkeypatch: py
     assert (second.summary["finished"], second.summary["skipped"]) == (1, 2)
     content = table(study, second.history[-1], "study/cells")
     assert len(content["data"]) == 3, "with what was finished before"
+
+
+def test_a_sweep_that_continues_has_every_cell_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tmp_path / "outputs" / "studies" / "s"
+    one_by_one = (*SWEEP, "tracking.mode=offline", "hardware.max_members=1")
+    with monkeypatch.context() as patch:
+        on_end = PackRecorder.on_end
+
+        def stopped(self: PackRecorder, member: int, result: MemberResult) -> None:
+            on_end(self, member, result)
+            if len(results(tmp_path)) == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(PackRecorder, "on_end", stopped)
+        assert train_here(patch, tmp_path, *one_by_one) == 130
+    with monkeypatch.context() as patch:
+        start = PackRecorder.start
+
+        def continued(self: PackRecorder) -> None:
+            self.rows_before = {cell.run_id: [{"train/step": 0}] for cell in self.pack}
+            start(self)
+
+        patch.setattr(PackRecorder, "start", continued)
+        assert train_here(patch, tmp_path, *one_by_one) == 0
+    runs = offline_runs(study)
+    first, second = (runs[wandb_id] for wandb_id in used_ids(study))
+    assert (first.exit_code, second.exit_code) == (130, 0)
+    for run, number in ((first, 2), (second, 4)):
+        content = table(study, run.history[-1], "study/cells")
+        ids = [row[0] for row in content["data"]]
+        assert len(ids) == len(set(ids)) == number
+        ended = [row["study/ended"] for row in run.history]
+        assert ended == sorted(ended)
+    assert sorted(ids) == sorted(results(tmp_path))
 
 
 def test_a_run_that_another_process_finishes_is_a_row_too(
