@@ -21,7 +21,6 @@ from memcap.pack_recorder import PackRecorder
 from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import allow_locks
 from memcap.records.study_folder import index_row
 from memcap.remeasuring import measure_finished
 from memcap.training import train_population
@@ -46,7 +45,6 @@ class StudyRun:
         existed = ledger.study.path.exists()
         if todo:
             _check_engines(todo)
-            allow_locks(ledger.config.hardware.max_members)
             ledger.check_num_wandb_runs(len(todo))
         stopped: BaseException | None = None
         try:
@@ -69,6 +67,7 @@ class StudyRun:
                 self._leave_nothing()
             raise
         finally:
+            ledger.owner.close()
             ledger.close_tracker(130 if stopped else 1)
         self._close(time.monotonic() - started)
         if stopped is not None:
@@ -77,11 +76,12 @@ class StudyRun:
 
     def _leave_nothing(self) -> None:
         """Removes the study's folder and the folders above, as long as they are empty: nothing was written."""
-        path = self.ledger.study.path
+        path, owner = self.ledger.study.path, self.ledger.owner
+        owner.close()
         shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
+        for folder in (path.parent, owner.folder, path.parent.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _answer_agent(self) -> None:
         """Mirrors a run that was finished before into the W&B run that an agent expects of this process."""
@@ -186,7 +186,11 @@ class StudyRun:
         finally:
             recorder.release()
         # Outside of the except block: its traceback holds the whole population in memory.
-        left = [cell for cell in recorder.pack if self.ledger.is_open(cell)]
+        left = [
+            cell
+            for cell in recorder.pack
+            if self.ledger.is_open(cell) and cell.run_id not in recorder.taken_over
+        ]
         # What was trained of this pack is trained again: the bar goes back.
         self.ledger.progress.advance(-recorder.member_steps, -recorder.skipped_steps)
         half = (len(left) + 1) // 2
