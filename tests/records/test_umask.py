@@ -7,10 +7,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+GROUP = 54321
 SWEEP = (
     *(
         "-m",
@@ -39,7 +42,7 @@ def modes(outputs: Path) -> dict[str, tuple[int, bool]]:
 @pytest.mark.parametrize("umask", [0o002, 0o077])
 @pytest.mark.parametrize("tracking", ["tracking=disabled", "tracking.mode=offline"])
 def test_files_and_folders_follow_the_umask(umask: int, tracking: str, tmp_path: Path) -> None:
-    command = [sys.executable, *SWEEP, tracking]
+    command = [sys.executable, *SWEEP, tracking, "seed=0,1", "budget.steps=20"]
     subprocess.run(command, cwd=tmp_path, umask=umask, check=True, capture_output=True, timeout=120)
     found = modes(tmp_path / "outputs")
     assert any(name.endswith("result.json") for name in found)
@@ -51,11 +54,66 @@ def test_files_and_folders_follow_the_umask(umask: int, tracking: str, tmp_path:
     assert wrong == {}
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs two users"
-)
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs to be two users")
 def test_one_user_goes_on_with_the_sweep_of_another(tmp_path: Path) -> None:
-    """Two users of one group, a folder with the group's bit; the first one's sweep was killed in the middle."""
-    group, first, second = 54321, 54322, 54323
+    """Two users of one group, umask 002, a folder with the group's bit; the first one's sweep is killed."""
     tmp_path.chmod(0o2775)
-    os.chown(tmp_path, 0, group)
+    os.chown(tmp_path, 0, GROUP)
+    line = (
+        *SWEEP,
+        "seed=0,1,2,3",
+        "tracking.mode=offline",
+        "hardware.max_members=2",
+        "hardware.engine=batched",
+        "budget.steps=1500",
+    )
+    killed = as_user(54322, tmp_path, *line)
+    results = "outputs/runs/*/*/result.json"
+    wait_for(lambda: list(tmp_path.glob(results)), killed)
+    wait_for(lambda: len(list(tmp_path.glob("outputs/runs/*/*/.lock"))) == 2, killed)
+    killed.kill()
+    killed.communicate()
+    before = list(tmp_path.glob(results))
+    assert len(before) == 2
+    second = as_user(54323, tmp_path, *line)
+    printed, errors = second.communicate(timeout=200)
+    assert second.returncode == 0, errors
+    assert "2 finished, 2 skipped" in printed
+    assert "W&B" not in errors
+    assert not list(tmp_path.glob("outputs/runs/*/*/.lock"))
+    owners = {path.stat().st_uid for path in tmp_path.glob(results)}
+    assert owners == {54322, 54323}
+    assert {path.stat().st_gid for path in (tmp_path / "outputs").rglob("*")} == {GROUP}
+
+
+def as_user(user: int, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Python as this user, who may read everything (the interpreter may lie in root's home) and write what is theirs."""
+    home = folder / f"home{user}"
+    home.mkdir()
+    os.chown(home, user, GROUP)
+    reads = "+dac_read_search"
+    who = (
+        f"--reuid={user}",
+        f"--regid={GROUP}",
+        "--clear-groups",
+        f"--inh-caps={reads}",
+        f"--ambient-caps={reads}",
+    )
+    return subprocess.Popen(
+        ["setpriv", *who, sys.executable, *arguments],
+        cwd=folder,
+        umask=0o002,
+        env={"HOME": str(home), "PATH": os.environ["PATH"], "USER": f"u{user}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(happened: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
