@@ -11,6 +11,7 @@ from memcap.config.cell import Cell
 from memcap.environment import agent_run_id
 from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
+from memcap.records.owner import Owner
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder, failure_record
 from memcap.records.study_folder import StudyFolder
@@ -26,6 +27,7 @@ class Ledger:
         self.config = cells[0].config
         self.outputs = Path(self.config.paths.outputs)
         self.study = StudyFolder(self.outputs, study)
+        self.owner = Owner(self.outputs)  # of the locks of this sweep
         self.num_cells = len(cells)
         # A sweep may name one run twice, by keys that do not count in its id: it trains once, both get its outcome.
         self.by_id: dict[str, CellOutcome] = {}

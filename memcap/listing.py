@@ -22,6 +22,11 @@ def list_cells(ledger: Ledger, axes: Sequence[str], command: str) -> None:
         add_frozen(ledger.study.path / "cells.jsonl", [outcome.cell for outcome in ledger.outcomes])
     except OSError as error:
         raise BadInput(f"paths.outputs={ledger.outputs} cannot be written: {error}") from None
+    index_finished(ledger)
+
+
+def index_finished(ledger: Ledger) -> None:
+    """Enters in the study's index the runs that others have finished."""
     indexed = ledger.study.read_index()
     for outcome in ledger.outcomes:
         folder = RunFolder(ledger.outputs, outcome.cell.run_id)

@@ -15,9 +15,9 @@ from memcap.errors import BadInput
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
 from memcap.models import build_model
+from memcap.records.folder_lock import FolderLock
 from memcap.records.provenance import provenance
 from memcap.records.run_folder import RunFolder, result_record
-from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import index_row
 from memcap.records.wandb_charts import charts
 from memcap.records.wandb_earlier import earlier_run, note_opened, note_run, reserve_id
@@ -35,7 +35,8 @@ class PackRecorder:
         self.ledger = ledger
         self.member_steps = self.skipped_steps = 0
         self.folders = [RunFolder(ledger.outputs, cell.run_id) for cell in pack]
-        self.locks: dict[str, RunLock] = {}
+        self.locks: dict[str, FolderLock] = {}
+        self.taken_over: set[str] = set()  # ids of runs that other processes have now
         self.attempts: list[int] = []
         self.mirrors: list[WandbRun | StudyRow] = []
         self.rows_before: dict[str, list[Row]] = {}  # by run id: of trainings that continue, up to where
@@ -93,7 +94,7 @@ class PackRecorder:
 
     def _take(self, cell: Cell, folder: RunFolder) -> bool:
         """Locks the run; False if another process trains it, or has finished it since the cells were sorted out."""
-        lock = RunLock(folder.path)
+        lock = FolderLock(folder.path, self.ledger.owner)
         if not lock.acquire():
             return False
         result = folder.read_result() or {}
@@ -109,20 +110,44 @@ class PackRecorder:
             lock.release()
         self.locks.clear()
 
+    def _is_ours(self, member: int) -> bool:
+        """Whether the member has not ended and its run is still this process's: else nothing of it is written.
+
+        A process that stood still for longer than its lease finds its runs taken over, and waits for their results
+        as it does for all runs of others.
+        """
+        cell = self.pack[member]
+        if not self.ledger.is_open(cell) or cell.run_id in self.taken_over:
+            return False
+        lock = self.locks.get(cell.run_id)
+        if lock is None or lock.is_held():
+            return True
+        print(
+            f"memcap: {cell.run_id}: taken over by another process while this one stood still",
+            file=sys.stderr,
+        )
+        self.taken_over.add(cell.run_id)
+        self.ledger.busy.append(cell)
+        self.ledger.progress.advance(0, -cell.config.budget.steps)  # to be trained there, or here once more
+        if member < len(self.mirrors):
+            self.mirrors[member].finish({"status": "taken over by another process"}, 1)
+        return False
+
     def on_advance(self, member_steps: int, skipped: int) -> None:
         self.member_steps += member_steps
         self.skipped_steps += skipped
         self.ledger.progress.advance(member_steps, skipped)
 
     def on_row(self, member: int, row: Row) -> None:
-        if self.ledger.is_open(self.pack[member]):
-            try:
-                self.folders[member].append(row)
-            except OSError as error:
-                self.fail(member, error)
+        try:
+            if not self._is_ours(member):
                 return
-            self.mirrors[member].log(row)
-            self.ledger.progress.show(member, row)
+            self.folders[member].append(row)
+        except OSError as error:
+            self.fail(member, error)
+            return
+        self.mirrors[member].log(row)
+        self.ledger.progress.show(member, row)
 
     def on_end(self, member: int, result: MemberResult) -> None:
         if not self.ledger.is_open(self.pack[member]):
@@ -141,6 +166,8 @@ class PackRecorder:
             studies=[self.ledger.study.name],
         )
         try:
+            if not self._is_ours(member):
+                return
             self.folders[member].finish(record, result.arrays)
         except OSError as error:
             self.fail(member, error)
@@ -164,6 +191,9 @@ class PackRecorder:
 
     def fail(self, member: int, error: Exception) -> None:
         """The member has no result: recorded as a failure, here and in its W&B run."""
+        with contextlib.suppress(OSError):  # where even that cannot be told, the failure is ours
+            if not self._is_ours(member):
+                return
         self.ledger.fail(self.pack[member], error)
         if lock := self.locks.pop(self.pack[member].run_id, None):
             lock.release()

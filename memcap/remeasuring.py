@@ -24,8 +24,9 @@ from memcap.measures.observation import Observer, Row
 from memcap.models import build_model
 from memcap.models.model import flatten
 from memcap.population import Population
+from memcap.records.folder_lock import FolderLock
+from memcap.records.owner import Owner
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import RunLock, allow_locks
 from memcap.records.study_folder import StudyFolder, index_row
 from memcap.training import fingerprint
 
@@ -57,15 +58,16 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A finished run with its weights as one vector; ``cell`` says what to measure."""
+    """A finished run with its weights as one vector, and our lock on it; ``cell`` says what to measure."""
 
     cell: Cell
     folder: RunFolder
     result: dict[str, Any]
     weights_P: np.ndarray
+    lock: FolderLock
 
     @classmethod
-    def read(cls, cell: Cell, outputs: Path) -> FinishedRun:
+    def read(cls, cell: Cell, outputs: Path, lock: FolderLock) -> FinishedRun:
         """Raises Refused where there is no result, or no weights that fit the configuration."""
         folder = RunFolder(outputs, cell.run_id)
         result = folder.read_result()
@@ -77,7 +79,7 @@ class FinishedRun:
             weights = folder.read_arrays("weights")
         except (OSError, ValueError, zipfile.BadZipFile, EOFError):
             raise Refused("weights.npz is torn; force=true trains it again") from None
-        return cls(cell, folder, result, flatten(_checked(weights, cell)))
+        return cls(cell, folder, result, flatten(_checked(weights, cell)), lock)
 
 
 def measure_finished(
@@ -98,27 +100,27 @@ def measure_finished(
             measured.refused[cell.run_id] = "it has no result"
             on_pack(1)
     try:
-        for steps, alike in by_steps.items():
-            for pack in packs(alike):
-                _measure_pack(pack, outputs, steps, measured)
-                on_pack(len(pack))
+        with Owner(outputs) as owner:
+            for steps, alike in by_steps.items():
+                for pack in packs(alike):
+                    _measure_pack(pack, outputs, steps, measured, owner)
+                    on_pack(len(pack))
     finally:
         _index(measured, outputs)
     return measured
 
 
-def _measure_pack(pack: Sequence[Cell], outputs: Path, steps: int, measured: Measured) -> None:
+def _measure_pack(pack: Sequence[Cell], outputs: Path, steps: int, measured: Measured, owner: Owner) -> None:
     """Measures those of the runs that nobody works on. They are read when they are locked: before, they may change."""
-    allow_locks(len(pack))
     held: list[FinishedRun] = []
     with contextlib.ExitStack() as locks:
         for cell in pack:
             try:
-                lock = RunLock(RunFolder(outputs, cell.run_id).path)
+                lock = FolderLock(RunFolder(outputs, cell.run_id).path, owner)
                 if not lock.acquire():
                     raise Refused("another process is working on it")
                 locks.callback(lock.release)
-                run = FinishedRun.read(cell, outputs)
+                run = FinishedRun.read(cell, outputs, lock)
                 if int(run.result["steps"]) != steps:
                     raise Refused("it was trained again in the meantime; measure it once more")
                 held.append(run)
@@ -134,6 +136,9 @@ def _measure_held(pack: Sequence[FinishedRun], measured: Measured) -> None:
         for run, outcome in _observed(pack):
             if isinstance(outcome, Refused):
                 measured.refused[run.cell.run_id] = str(outcome)
+                continue
+            if not run.lock.is_held():  # this process stood still meanwhile
+                measured.refused[run.cell.run_id] = "another process has taken it over"
                 continue
             row, arrays = outcome
             record = _amended(run, row)

@@ -16,13 +16,12 @@ from memcap.engines.threads import set_threads
 from memcap.errors import BadInput, Interrupted
 from memcap.grouping import packs
 from memcap.ledger import Ledger
-from memcap.listing import list_cells
+from memcap.listing import index_finished, list_cells
 from memcap.outcome import CellOutcome
 from memcap.pack_recorder import PackRecorder
 from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import allow_locks
 from memcap.remeasuring import measure_finished
 from memcap.training import train_population
 
@@ -49,7 +48,6 @@ class StudyRun:
         existed = ledger.study.path.exists()
         if todo:
             _check_engines(todo)
-            allow_locks(ledger.config.hardware.max_members)
             ledger.check_num_wandb_runs(len(todo))
         stopped: BaseException | None = None
         try:
@@ -64,8 +62,8 @@ class StudyRun:
             with ledger.progress:
                 self._measure(backlog.to_measure)
                 self._train_all(todo)
-                if self.part is None:  # else who trains the others' runs also records them
-                    self._train_busy()
+                self._train_busy()
+                if self.part is None:
                     self._answer_agent()
         except STOPPED as error:
             stopped = error
@@ -74,6 +72,7 @@ class StudyRun:
                 self._leave_nothing()
             raise
         finally:
+            ledger.owner.close()
             ledger.close_tracker(130 if stopped else 1)
         self._close(time.monotonic() - started)
         if stopped is not None:
@@ -82,11 +81,12 @@ class StudyRun:
 
     def _leave_nothing(self) -> None:
         """Removes the study's folder and the folders above, as long as they are empty: nothing was written."""
-        path = self.ledger.study.path
+        path, owner = self.ledger.study.path, self.ledger.owner
+        owner.close()
         shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
+        for folder in (path.parent, owner.folder, path.parent.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _answer_agent(self) -> None:
         """Mirrors a run that was finished before into the W&B run that an agent expects of this process."""
@@ -145,7 +145,7 @@ class StudyRun:
                     )
                 time.sleep(BUSY_PAUSE_S)
             elif not ledger.busy:
-                list_cells(ledger, self.axes, self.command)  # with those that the other process finished
+                index_finished(ledger)  # with those that the other process finished
 
     def _stops_early(self) -> bool:
         return self.ledger.config.fail_fast and self.ledger.num_failed_now > 0
@@ -173,7 +173,11 @@ class StudyRun:
         finally:
             recorder.release()
         # Outside of the except block: its traceback holds the whole population in memory.
-        left = [cell for cell in recorder.pack if self.ledger.is_open(cell)]
+        left = [
+            cell
+            for cell in recorder.pack
+            if self.ledger.is_open(cell) and cell.run_id not in recorder.taken_over
+        ]
         # What was trained of this pack is trained again: the bar goes back.
         self.ledger.progress.advance(-recorder.member_steps, -recorder.skipped_steps)
         half = (len(left) + 1) // 2

@@ -20,6 +20,8 @@ from memcap.engines.fused.engine import FusedEngine
 from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
 from memcap.population import Population
+from memcap.records.folder_lock import FolderLock
+from memcap.records.owner import Owner
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 
@@ -246,3 +248,65 @@ def test_the_record_says_how_it_came_about(tmp_path: Path) -> None:
     assert provenance["wall_time_s"] > 0
     assert len(provenance["data_fingerprint"]) == 16
     assert provenance["packages"]["torch"]
+
+
+def test_a_run_that_was_taken_over_is_left_to_its_new_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This process stands still in the middle; another one takes one run over, finishes it, and is waited for."""
+    wanted = cells(tmp_path, range(3))
+    train_cells(wanted[1:2])
+    folder = RunFolder(tmp_path / "outputs", wanted[1].run_id)
+    theirs = (folder.path / "result.json").read_bytes()
+    (folder.path / "result.json").unlink()
+    rows: list[int] = []
+    real = RunFolder.append
+    other = Owner(tmp_path / "outputs")
+
+    def append(to: RunFolder, row: Any) -> None:
+        real(to, row)
+        if to.run_id == wanted[1].run_id:
+            rows.append(row["train/step"])
+            mine = to.path / ".lock"
+            mine.unlink()
+            assert FolderLock(to.path, other).acquire()
+            # What the heartbeat's thread does when it wakes up.
+            run.ledger.owner.lapses += 1
+
+    def pause(seconds: float) -> None:
+        (folder.path / "result.json").write_bytes(theirs)
+        other.close()
+
+    monkeypatch.setattr(RunFolder, "append", append)
+    monkeypatch.setattr(study_run.time, "sleep", pause)
+    run = study_run.StudyRun(wanted, axes=(), study="s", command="")
+    assert statuses(run.run()) == ["finished", "skipped", "finished"]
+    assert rows == [0]
+    assert f"{wanted[1].run_id}: taken over by another process" in capsys.readouterr().err
+    assert (folder.path / "result.json").read_bytes() == theirs
+    assert run.ledger.progress.done == run.ledger.progress.total
+    assert len(StudyFolder(tmp_path / "outputs", "s").read_index()) == 3
+
+
+def test_a_run_that_was_taken_over_gets_neither_result_nor_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = cells(tmp_path, range(1))
+    other = Owner(tmp_path / "outputs")
+
+    def train(configs: Any, engine: Any, listener: Any) -> None:
+        (lock,) = listener.locks.values()
+        lock.path.unlink()
+        assert FolderLock(lock.path.parent, other).acquire()
+        listener.ledger.owner.lapses += 1
+        raise ValueError("after it")
+
+    def pause(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study_run, "train_population", train)
+    monkeypatch.setattr(study_run.time, "sleep", pause)
+    with pytest.raises(KeyboardInterrupt):
+        train_cells([cell])
+    other.close()
+    assert RunFolder(tmp_path / "outputs", cell.run_id).state() == "started"

@@ -1,6 +1,6 @@
 """Files that are either whole or absent, and lines that are appended in one piece.
 
-A file is written under ``.<name>.<pid>.tmp`` beside its destination, flushed, synced and renamed over it;
+A file is written under a ``.<name>.<random>.tmp`` beside its destination, flushed, synced and renamed over it;
 then the folder is synced, so that the new name survives a power cut too. A killed process can leave the
 temporary file, never half of the real one. When the disk is full, the temporary file is removed and the
 ``OSError`` goes to the caller.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ def replacing(path: Path, *, survives: Survives = "power cut") -> Iterator[Binar
     network): ``"kill"`` does none; ``"folder sync"`` syncs the data and leaves the name to the next write
     into this folder, so that of several files only the last pays for it; ``"power cut"`` syncs both.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the process id: on two machines, or in two containers, it can be the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         # open() and not tempfile: the mode follows the umask, and colleagues can read the file.
         with open(temporary, "wb") as file:

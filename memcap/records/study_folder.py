@@ -4,6 +4,10 @@
 ``index.jsonl``  a row per finished run, so that comparing 10,000 runs opens one file; it can be rebuilt
 
 Studies may overlap: a run belongs to no study, its folder is the truth, and the index a copy of it.
+
+Both files are rewritten under the study's lock. Lines are appended to the index without it: a lock for each of 10,000
+runs costs more than the line. A line can therefore get lost, when somebody tidies in the same instant or appends from
+another machine over NFS; whoever appended it sees to it when it tidies (``tidy_index``).
 """
 
 from __future__ import annotations
@@ -18,9 +22,12 @@ from typing import Any, Final
 
 from memcap.errors import BadInput, nearest
 from memcap.records import atomic
+from memcap.records.folder_lock import FolderLock
+from memcap.records.owner import Owner
 from memcap.records.run_folder import RunFolder
 
 SCHEMA: Final = 1
+LOCK_PAUSE_S: Final = 0.01  # between looks at a lock that another process has
 _NAME: Final = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9._=,+-]{0,119}")
 
 
@@ -37,6 +44,7 @@ class StudyFolder:
         self.outputs = Path(outputs)
         self.name = name
         self.path = self.outputs / "studies" / name
+        self._appended: dict[str, dict[str, Any]] = {}  # latest rows, by run id
 
     @classmethod
     def existing(cls, outputs: Path, name: str) -> StudyFolder:
@@ -92,19 +100,27 @@ class StudyFolder:
     # -- index ----------------------------------------------------------------------------------------
 
     def append_index(self, row: Mapping[str, Any]) -> None:
-        """Add the row of a run that has just finished (see ``index_row``)."""
-        with self._locked():
-            atomic.append_line(self.path / "index.jsonl", row, mend=True)
+        """Add the row of a run that has just finished (see ``index_row``); call ``tidy_index`` after the last one."""
+        self._appended[row["run_id"]] = dict(row)
+        atomic.append_line(self.path / "index.jsonl", row, mend=True)
 
     def tidy_index(self) -> None:
-        """Leaves one line for each run: its latest. Lines of runs that were trained or measured again go."""
+        """Leaves one line for each run: its latest. Lines of runs that were trained or measured again go, and lines
+        that were appended here and are not there are taken from the runs' folders."""
         path = self.path / "index.jsonl"
-        if not path.exists():
+        if not path.exists() and not self._appended:
             return
         with self._locked():
             rows = self.read_index()
-            if path.read_bytes().count(b"\n") != len(rows):
-                atomic.write_text(path, "".join(atomic.strict_json(row) + "\n" for row in rows.values()))
+            found = path.read_bytes() if path.exists() else b""
+            for run_id, row in self._appended.items():
+                result = RunFolder(self.outputs, run_id).read_result() if rows.get(run_id) != row else None
+                if result is not None:  # as it is now: somebody else may have trained the run once more
+                    rows[run_id] = index_row(result, row["overrides"])
+            tidy = "".join(atomic.strict_json(row) + "\n" for row in rows.values()).encode()
+            if found != tidy:
+                atomic.write_bytes(path, tidy)
+            self._appended.clear()
 
     def read_index(self) -> dict[str, dict[str, Any]]:
         """The latest row of each run id, in the order of their first rows; torn lines are left out."""
@@ -134,13 +150,15 @@ class StudyFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the study's lock, where the system has file locks; without them the last writer wins."""
-        with open(self.path / ".lock", "wb") as file:
-            with suppress(ImportError, OSError):
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
-            yield
+        """Hold the study's lock; who has it has it for an instant, or is dead."""
+        with Owner(self.outputs) as owner:
+            lock = FolderLock(self.path, owner)
+            while not lock.acquire():
+                time.sleep(LOCK_PAUSE_S)
+            try:
+                yield
+            finally:
+                lock.release()
 
 
 def index_row(result: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -106,6 +106,9 @@ def open_run(
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)  # the client would fall back to the system's temporary folder
+    if (cache := _own_variables.get("WANDB_CACHE_DIR")) == os.environ.get("WANDB_CACHE_DIR") and cache:
+        # The client would make it for its user only, and a colleague could not go on with this study.
+        Path(cache, "wandb", "logs").mkdir(parents=True, exist_ok=True)
     if in_sweep:
         shared = {**shared, "project": None, "entity": None}
     client = wandb.init(

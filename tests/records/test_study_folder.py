@@ -129,3 +129,52 @@ def test_a_damaged_study_is_not_forgotten(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"study=widths: .*study\.json is not a study's JSON"):
         study.open([], cells(2), "")
     assert (study.path / "study.json").read_text() == '{"cells": ['
+
+
+def test_a_line_that_was_lost_is_there_again_when_its_writer_tidies(tmp_path: Path) -> None:
+    """Two machines append at the same place of the file, or one tidies while the other appends."""
+    mine, theirs = StudyFolder(tmp_path, "both"), StudyFolder(tmp_path, "both")
+    mine.open([], cells(1, 2, 3), "")
+    for study, number in ((mine, 1), (theirs, 2), (mine, 3)):
+        study.append_index(index_row(finished(tmp_path, f"id{number}", 1.0), [f"model.width={number}"]))
+    whole = mine.read_index()
+    path = mine.path / "index.jsonl"
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(second + first[:20] + third)
+    assert list(mine.read_index()) == ["id2"]
+    theirs.tidy_index()
+    assert list(mine.read_index()) == ["id2"]
+    mine.tidy_index()
+    assert mine.read_index() == whole
+    assert path.read_bytes().count(b"\n") == 3
+
+
+def test_tidying_keeps_what_somebody_else_has_trained_since(tmp_path: Path) -> None:
+    mine, theirs = StudyFolder(tmp_path, "both"), StudyFolder(tmp_path, "both")
+    mine.open([], cells(1), "")
+    mine.append_index(index_row(finished(tmp_path, "id1", 1.0), []))
+    theirs.append_index(index_row(finished(tmp_path, "id1", 2.0), []))
+    theirs.tidy_index()
+    mine.tidy_index()
+    assert mine.read_index()["id1"]["memory/bits"] == 2.0
+
+
+def test_processes_that_append_and_tidy_at_once_lose_no_line(tmp_path: Path) -> None:
+    StudyFolder(tmp_path, "both").open([], [], "")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_append_often, args=(tmp_path, start)) for start in (0, 1000, 2000)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    found = StudyFolder(tmp_path, "both").read_index()
+    assert found.keys() == {f"id{start + i}" for start in (0, 1000, 2000) for i in range(100)}
+
+
+def _append_often(outputs: Path, start: int) -> None:
+    study = StudyFolder(outputs, "both")
+    for i in range(100):
+        study.append_index(index_row(finished(outputs, f"id{start + i}", 1.0), []))
+        if i % 10 == 9:
+            study.tidy_index()

@@ -15,7 +15,8 @@ from wandb_files import OfflineRun, offline_runs
 from wandb_server import Server, running_server
 
 from memcap.pack_recorder import PackRecorder
-from memcap.records.run_lock import RunLock
+from memcap.records.folder_lock import FolderLock
+from memcap.records.owner import Owner
 from memcap.records.wandb_charts import charts
 from memcap.records.wandb_ids import used_ids
 from memcap.training import MemberResult
@@ -117,7 +118,8 @@ def test_a_run_that_another_process_finishes_is_a_row_too(
     assert train_here(monkeypatch, tmp_path, "tracking=disabled", "study=theirs", "seed=1") == 0
     (path,) = tmp_path.glob("outputs/runs/*/*/result.json")
     path.rename(tmp_path / "result.json")
-    lock = RunLock(path.parent)
+    owner = Owner(tmp_path / "outputs")
+    lock = FolderLock(path.parent, owner)
     assert lock.acquire()
 
     def finish() -> None:
@@ -130,6 +132,7 @@ def test_a_run_that_another_process_finishes_is_a_row_too(
     offline = ("tracking.mode=offline", "tracking.per=study", "study=s", "-m", "seed=0,1")
     assert train_here(monkeypatch, tmp_path, *offline) == 0
     theirs.join()
+    owner.close()
     (run,) = offline_runs(study).values()
     assert (run.summary["finished"], run.summary["skipped"], run.exit_code) == (1, 1, 0)
     content = table(study, run.history[-1], "study/cells")

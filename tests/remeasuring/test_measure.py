@@ -12,8 +12,9 @@ import pytest
 from measure_cases import OUTPUTS, Command, results
 
 from memcap import study_run
+from memcap.records.folder_lock import FolderLock
+from memcap.records.owner import Owner
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import StudyFolder
 
 
@@ -192,12 +193,9 @@ def test_a_run_that_somebody_works_on_is_left_alone(
     trained: Command, measured: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained("-m", "seed=0,1", "study=s", "measure=light")
-    lock = RunLock(RunFolder(OUTPUTS, min(results())).path)
-    assert lock.acquire()
-    try:
+    with Owner(OUTPUTS) as owner:
+        assert FolderLock(RunFolder(OUTPUTS, min(results())).path, owner).acquire()
         assert measured("study=s") == 1
-    finally:
-        lock.release()
     assert "another process is working on it" in capsys.readouterr().out
 
 

@@ -11,8 +11,8 @@ import pytest
 from measure_cases import OUTPUTS, Command, results
 
 from memcap import remeasuring
+from memcap.records.folder_lock import FolderLock
 from memcap.records.run_folder import RunFolder
-from memcap.records.run_lock import RunLock
 from memcap.records.study_folder import StudyFolder
 
 
@@ -72,14 +72,14 @@ def test_a_run_is_read_when_it_is_locked(
     """Whoever trains it again between the list and the lock must not find the older record in its place."""
     trained("study=s", "measure=light")
 
-    class SlowLock(RunLock):
+    class SlowLock(FolderLock):
         def acquire(self) -> bool:
             path = self.path.parent / "result.json"
             record = json.loads(path.read_text())
             path.write_text(json.dumps({**record, "attempts": 7, "studies": ["s", "t"]}))
             return super().acquire()
 
-    monkeypatch.setattr(remeasuring, "RunLock", SlowLock)
+    monkeypatch.setattr(remeasuring, "FolderLock", SlowLock)
     assert measured("study=s") == 0
     ((_, result),) = results().items()
     assert (result["attempts"], result["studies"]) == (7, ["s", "t"])
@@ -91,13 +91,13 @@ def test_a_run_that_changed_its_length_in_the_meantime_is_skipped(
 ) -> None:
     trained("study=s", "measure=light")
 
-    class SlowLock(RunLock):
+    class SlowLock(FolderLock):
         def acquire(self) -> bool:
             path = self.path.parent / "result.json"
             path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 30}))
             return super().acquire()
 
-    monkeypatch.setattr(remeasuring, "RunLock", SlowLock)
+    monkeypatch.setattr(remeasuring, "FolderLock", SlowLock)
     assert measured("study=s") == 1
     assert "it was trained again in the meantime" in capsys.readouterr().out
 
