@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,24 @@ class Observer:
             None if self.initial_losses is None else [self.initial_losses[i] for i in members]
         )
         return kept
+
+    def saved(self) -> dict[str, Any]:
+        """What it keeps from one measurement for the next: tensors and plain numbers."""
+        saved: dict[str, Any] = {"best_bits_M": self.best_bits_M, "vectors": self.curvature.saved()}
+        if self.initial_losses is not None:
+            saved["initial_losses"] = torch.from_numpy(np.concatenate(self.initial_losses))
+        return saved
+
+    def restore(self, saved: Mapping[str, Any], population: Population) -> None:
+        """Takes over what ``saved`` gave for the same members; raises ValueError where it is of another shape."""
+        self.best_bits_M.copy_(saved["best_bits_M"])
+        self.curvature.restore(saved["vectors"], population)
+        if "initial_losses" in saved:
+            counts = [int(count) for count in population.training_set.counts_M.tolist()]
+            losses = saved["initial_losses"].numpy()
+            if len(losses) != sum(counts):
+                raise ValueError("its losses before training are of other samples")
+            self.initial_losses = np.split(losses, np.cumsum(counts)[:-1])
 
     def observe(self, population: Population) -> list[Row]:
         """Metrics by name for each member; a metric that its objective or optimizer does not have is absent."""
