@@ -74,8 +74,6 @@ def resumptions(cells: Sequence[Cell], outputs: Path) -> Iterator[Resumption]:
     for cell in cells:
         if (token := _usable_token(cell, outputs)) is not None:
             by_token.setdefault(token, []).append(cell)
-    if by_token:
-        remove_orphans(outputs)
     for token, named in by_token.items():
         path = checkpoint_path(outputs, token)
         try:
@@ -92,6 +90,8 @@ def resumptions(cells: Sequence[Cell], outputs: Path) -> Iterator[Resumption]:
                 continue
             yield resumption
             del resumption  # its population may be as large as memory
+    if by_token:
+        remove_orphans(outputs)
 
 
 def remove_orphans(outputs: Path) -> None:

@@ -49,19 +49,16 @@ class Observer:
         """What it keeps from one measurement for the next: tensors and plain numbers."""
         saved: dict[str, Any] = {"best_bits_M": self.best_bits_M, "vectors": self.curvature.saved()}
         if self.initial_losses is not None:
-            saved["initial_losses"] = torch.from_numpy(np.concatenate(self.initial_losses))
+            losses = [torch.from_numpy(loss_N) for loss_N in self.initial_losses]
+            saved["initial_loss_MN"] = torch.nn.utils.rnn.pad_sequence(losses, batch_first=True)
         return saved
 
     def restore(self, saved: Mapping[str, Any], population: Population) -> None:
         """Takes over what ``saved`` gave for the same members; raises ValueError where it is of another shape."""
         self.best_bits_M.copy_(saved["best_bits_M"])
         self.curvature.restore(saved["vectors"], population)
-        if "initial_losses" in saved:
-            counts = [int(count) for count in population.training_set.counts_M.tolist()]
-            losses = saved["initial_losses"].numpy()
-            if len(losses) != sum(counts):
-                raise ValueError("its losses before training are of other samples")
-            self.initial_losses = np.split(losses, np.cumsum(counts)[:-1])
+        if "initial_loss_MN" in saved:
+            self.initial_losses = per_member(saved["initial_loss_MN"], population.training_set)
 
     def observe(self, population: Population) -> list[Row]:
         """Metrics by name for each member; a metric that its objective or optimizer does not have is absent."""
