@@ -50,16 +50,15 @@ class PackRecorder:
 
         A W&B run is opened before its run folder is written: the server may refuse the first one.
         """
-        opened = []
+        opened, num_lost = [], 0
         for cell, folder in zip(self.pack, self.folders, strict=True):
             try:
                 if not self._take(cell, folder):
                     self.ledger.busy.append(cell)
                     continue
                 if self.resumption is not None and not self.resumption.is_of(folder):
-                    self.locks.pop(
-                        cell.run_id
-                    ).release()  # it starts anew, with those that have no checkpoint
+                    self.locks.pop(cell.run_id).release()
+                    num_lost += 1
                     continue
                 mirror = self._mirror(cell, folder)
                 self.attempts.append(self._begin(cell, folder))
@@ -69,6 +68,9 @@ class PackRecorder:
                 self.ledger.fail(cell, error)
         self.pack = [cell for cell, _ in opened]
         self.folders = [folder for _, folder in opened]
+        if num_lost:  # they are trained with those that have no checkpoint
+            runs = "1 run starts" if num_lost == 1 else f"{num_lost} runs start"
+            print(f"memcap: {runs} anew: history.jsonl has fewer rows than the checkpoint", file=sys.stderr)
         self.ledger.progress.begin(len(self.pack))
 
     def _begin(self, cell: Cell, folder: RunFolder) -> int:
