@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from memcap.population import Population
 
 DIVERGED_FACTOR = 10.0  # a loss this many times the initial one ...
 DIVERGED_CHECKS = 3  # ... at this many checks in a row has diverged
+REMEMBERED = ("initial_M", "best_M", "since_best_M", "high_M")
 
 
 class Ending(NamedTuple):
@@ -37,8 +38,17 @@ class BudgetMonitor:
     def keep(self, members: Sequence[int]) -> None:
         """Forgets all but these members."""
         index = list(members)
-        for name in ("initial_M", "best_M", "since_best_M", "high_M"):
+        for name in REMEMBERED:
             setattr(self, name, getattr(self, name)[index])
+
+    def saved(self) -> dict[str, torch.Tensor]:
+        """What it remembers, [M] each."""
+        return {name: getattr(self, name) for name in REMEMBERED}
+
+    def restore(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Takes over what ``saved`` gave for the same members."""
+        for name in REMEMBERED:
+            getattr(self, name).copy_(saved[name])
 
     def check(self, population: Population) -> list[Ending | None]:
         """For each member, how it ends here, or None."""

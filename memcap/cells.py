@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from memcap.config.cell import Cell
 from memcap.config.identity import study_name
-from memcap.errors import BadInput, Interrupted
+from memcap.errors import BadInput
+from memcap.interruption import heard
 from memcap.machine import check_machine
 from memcap.outcome import CellOutcome
 from memcap.records.progress import Progress
@@ -26,18 +23,24 @@ class Part(NamedTuple):
     on_start: Callable[[Callable[[], Progress]], None]
 
 
-SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths")
+SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths", "checkpoint")
 
 
 def train_cells(
-    cells: Sequence[Cell], axes: Sequence[str] = (), command: str | None = None, part: Part | None = None
+    cells: Sequence[Cell],
+    axes: Sequence[str] = (),
+    command: str | None = None,
+    *,
+    usr2_stops: bool = False,
+    part: Part | None = None,
 ) -> list[CellOutcome]:
     """Trains what is not finished and returns an outcome for each cell, in order.
 
     ``part``: these cells are a share of a study that others train too, and that is listed already.
 
     Raises BadInput before anything is written, and KeyboardInterrupt or Interrupted after a sweep that was
-    stopped has been closed: finished runs stay, the same command goes on from there.
+    stopped has been closed: finished runs stay, and the same command goes on from there, with the runs that trained
+    from their checkpoint. SIGUSR2 saves one, or stops as SIGTERM does.
     """
     check_shared(cells)
     check_machine(cells)
@@ -46,12 +49,13 @@ def train_cells(
     wait_passively()
     from memcap.study_run import StudyRun
 
-    with sigterm_as_exception():
+    with heard(usr2_stops=usr2_stops) as signals:
         run = StudyRun(
             cells,
             axes=axes,
             study=name,
             command=command or command_line(),
+            signals=signals,
             part=None if part is None else part.name,
         )
         if part is not None:
@@ -81,20 +85,3 @@ def command_line() -> str:
     import shlex
 
     return shlex.join(["python", *sys.orig_argv[1:]])
-
-
-@contextlib.contextmanager
-def sigterm_as_exception() -> Iterator[None]:
-    """While it lasts, SIGTERM ends the work as Ctrl-C does; outside the main thread nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

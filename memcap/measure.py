@@ -41,8 +41,9 @@ def measure(config: DictConfig) -> None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         raise BadInput("memcap.measure takes no -m: it measures all runs of a study at once")
     values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    from memcap.cells import sigterm_as_exception, wait_passively
+    from memcap.cells import wait_passively
     from memcap.finished_cells import finished_cells
+    from memcap.interruption import heard
     from memcap.machine import check_machine
 
     cells, started = finished_cells(values), time.monotonic()
@@ -52,7 +53,7 @@ def measure(config: DictConfig) -> None:
     wait_passively()
     from memcap.remeasuring import measure_finished
 
-    with sigterm_as_exception(), progress(len(cells.to_measure)) as on_pack:
+    with heard(), progress(len(cells.to_measure)) as on_pack:
         measured = measure_finished(cells.to_measure, outputs, on_pack)
     measured.refused |= cells.unreadable
     _refused.append(len(measured.refused))

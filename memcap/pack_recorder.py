@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
+from memcap.checkpoint import PackCheckpoint
 from memcap.config.cell import Cell
 from memcap.config.implementation import own_sources
 from memcap.engines import BatchedEngine, Engine
 from memcap.errors import BadInput
+from memcap.interruption import Signals
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
 from memcap.models import build_model
@@ -24,13 +25,14 @@ from memcap.records.wandb_earlier import earlier_run, note_opened, note_run, res
 from memcap.records.wandb_ids import forget_ids, next_id, used_ids
 from memcap.records.wandb_run import WandbRun
 from memcap.records.wandb_study import StudyRow, StudyTracker
-from memcap.training import MemberResult
+from memcap.resumption import Resumption
+from memcap.training import MemberResult, Training
 
 
 class PackRecorder:
     """Writes what happens to the members of one pack into their run folders, and mirrors it to W&B."""
 
-    def __init__(self, pack: Sequence[Cell], ledger: Ledger) -> None:
+    def __init__(self, pack: Sequence[Cell], ledger: Ledger, resumption: Resumption | None = None) -> None:
         self.pack = list(pack)
         self.ledger = ledger
         self.member_steps = self.skipped_steps = 0
@@ -40,7 +42,10 @@ class PackRecorder:
         self.attempts: list[int] = []
         self.mirrors: list[WandbRun | StudyRow] = []
         self.rows_before: dict[str, list[Row]] = {}  # by run id: of trainings that continue, up to where
-        self.started = time.monotonic()
+        self.resumption = resumption
+        self.checkpoint = PackCheckpoint(
+            pack, ledger.outputs, None if resumption is None else resumption.checkpoint
+        )
         self.engine: Engine = BatchedEngine()
 
     def start(self) -> None:
@@ -48,21 +53,43 @@ class PackRecorder:
 
         A W&B run is opened before its run folder is written: the server may refuse the first one.
         """
-        opened = []
+        opened, num_lost = [], 0
         for cell, folder in zip(self.pack, self.folders, strict=True):
             try:
                 if not self._take(cell, folder):
                     self.ledger.busy.append(cell)
                     continue
+                if self.resumption is not None and not self.resumption.is_of(folder):
+                    self.locks.pop(cell.run_id).release()
+                    num_lost += 1
+                    continue
+                if self.resumption is not None:
+                    rows = folder.unfinished_rows(self.resumption.rows(cell.run_id))
+                    self.rows_before[cell.run_id] = rows
                 mirror = self._mirror(cell, folder)
-                self.attempts.append(folder.start(cell.config.to_dict()))
+                self.attempts.append(self._begin(cell, folder))
                 self.mirrors.append(mirror)
                 opened.append((cell, folder))
             except OSError as error:
                 self.ledger.fail(cell, error)
         self.pack = [cell for cell, _ in opened]
         self.folders = [folder for _, folder in opened]
+        if num_lost:  # they are trained with those that have no checkpoint
+            runs = "1 run starts" if num_lost == 1 else f"{num_lost} runs start"
+            print(f"memcap: {runs} anew: history.jsonl has fewer rows than the checkpoint", file=sys.stderr)
         self.ledger.progress.begin(len(self.pack))
+
+    def _begin(self, cell: Cell, folder: RunFolder) -> int:
+        """Starts the run's next attempt, or goes on with the last one, and returns its number."""
+        config, rows = cell.config.to_dict(), 0
+        note = {"checkpoints": self.checkpoint.tokens, "forced": cell.config.force}
+        if self.resumption is None:
+            attempt = folder.start(config, note)
+        else:
+            rows = self.resumption.rows(cell.run_id)
+            attempt = folder.resume(config, rows, note)
+        self.checkpoint.rows[cell.run_id] = rows
+        return attempt
 
     def _mirror(self, cell: Cell, folder: RunFolder) -> WandbRun | StudyRow:
         """The W&B run of this attempt: that of the attempt which it continues, or one under an id of its own."""
@@ -146,8 +173,22 @@ class PackRecorder:
         except OSError as error:
             self.fail(member, error)
             return
+        self.checkpoint.rows[self.pack[member].run_id] += 1
         self.mirrors[member].log(row)
         self.ledger.progress.show(member, row)
+
+    def at_rest(self, training: Training, signals: Signals) -> None:
+        """Saves the members that are left, when that is due or asked for, and stops where that is."""
+        signals.defer()
+        if signals.wants_save or signals.wants_stop or self.checkpoint.is_due:
+            cells = [self.pack[place] for place in training.places]
+            saved = self.checkpoint.save(cells, training, self.engine.name)
+            if saved and (signals.wants_save or signals.wants_stop):
+                print(
+                    f"memcap: saved at step {training.population.step}, runs: {len(cells)}", file=sys.stderr
+                )
+            signals.wants_save = False
+        signals.raise_stop()
 
     def on_end(self, member: int, result: MemberResult) -> None:
         if not self.ledger.is_open(self.pack[member]):
@@ -221,7 +262,9 @@ class PackRecorder:
             device=hardware.device,
             engine=self.engine.name,
             threads=self.engine.num_threads,
-            wall_time_s=time.monotonic() - self.started,
+            wall_time_s=self.checkpoint.wall_time_s,
             data_fingerprint=result.data_fingerprint,
         )
+        if self.checkpoint.resumed_from_steps:
+            record["resumed_from_steps"] = self.checkpoint.resumed_from_steps
         return {**record, "population": len(self.pack), "own_sources": own_sources(cell.config)}

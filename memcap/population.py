@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,19 @@ class Batch:
     def keep(self, members: Tensor) -> Batch:
         mask_MN = None if self.mask_MN is None else self.mask_MN[members]
         return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
+
+    def padded(self, num_slots: int, *, masked: bool) -> Batch:
+        """The same samples with this second axis, as beside longer members that have ended meanwhile."""
+        counts_M1 = self.counts_M[:, None].to(torch.int64)
+        slots_1S = torch.arange(num_slots, device=counts_M1.device)[None]
+        rows_MS, members_M1 = (
+            slots_1S % counts_M1,
+            torch.arange(len(counts_M1), device=counts_M1.device)[:, None],
+        )
+        mask_MS = slots_1S < counts_M1 if masked else None
+        return Batch(
+            self.inputs_MND[members_M1, rows_MS], self.targets[members_M1, rows_MS], self.counts_M, mask_MS
+        )
 
     def first(self, count: int) -> Batch:
         """The first ``count`` samples of each member, all of those that have fewer."""
@@ -114,6 +128,36 @@ class Population:
         kept.activation_values = {name: v[on_device] for name, v in self.activation_values.items()}
         kept.activate = build_activation(kept.configs[0], kept.activation_values)
         return kept
+
+    def saved(self) -> dict[str, Any]:
+        """What of it does not follow from the configurations: tensors on the host, and plain numbers.
+
+        The lengths of its batches are among it: they are those of members that may have left.
+        """
+        assert self.state is not None
+        sets = {"training": self.training_set, **self.evaluation_sets}
+        return {
+            "step": self.step,
+            "parameters_MP": self.parameters_MP.cpu(),
+            "state": {name: tensor.cpu() for name, tensor in self.state.items()},
+            "slots": {name: [batch.num_slots, batch.mask_MN is not None] for name, batch in sets.items()},
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what ``saved`` gave for the same members; raises ValueError where it is of another shape."""
+        assert self.state is not None
+        mine = {"": self.parameters_MP, **self.state}
+        theirs = {"": saved["parameters_MP"], **saved["state"]}
+        if {n: (t.shape, t.dtype) for n, t in mine.items()} != {
+            n: (t.shape, t.dtype) for n, t in theirs.items()
+        }:
+            raise ValueError("its parameters or its optimizer's state have another shape")
+        for name, tensor in mine.items():
+            tensor.copy_(theirs[name])
+        self.step = int(saved["step"])
+        slots = {name: (int(number), bool(masked)) for name, (number, masked) in saved["slots"].items()}
+        self.training_set = _as_saved(self.training_set, slots["training"])
+        self.evaluation_sets = {n: _as_saved(batch, slots[n]) for n, batch in self.evaluation_sets.items()}
 
     def outputs(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
         """Outputs [M, N, V] at these parameters."""
@@ -272,3 +316,12 @@ class Population:
             column = [getattr(config.optimizer, name) for config in self.configs]
             values[name] = torch.tensor([np.inf if v is None else v for v in column], dtype=torch.float64)
         return values
+
+
+def _as_saved(batch: Batch, slots: tuple[int, bool]) -> Batch:
+    number, masked = slots
+    if (batch.num_slots, batch.mask_MN is not None) == slots:
+        return batch
+    if number < batch.num_slots:
+        raise ValueError(f"its samples have {number} places, not the {batch.num_slots} there are")
+    return batch.padded(number, masked=masked)

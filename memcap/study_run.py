@@ -15,6 +15,7 @@ from memcap.engines import build_engine
 from memcap.engines.threads import set_threads
 from memcap.errors import BadInput, Interrupted
 from memcap.grouping import packs
+from memcap.interruption import Signals
 from memcap.ledger import Ledger
 from memcap.listing import index_finished, list_cells
 from memcap.outcome import CellOutcome
@@ -23,7 +24,8 @@ from memcap.records.closing import print_closing
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
 from memcap.remeasuring import measure_finished
-from memcap.training import train_population
+from memcap.resumption import Resumption, resumptions
+from memcap.training import Training, train_population
 
 STOPPED = (KeyboardInterrupt, Interrupted)
 BUSY_PAUSE_S = 0.5  # between looks at runs that another process trains
@@ -33,12 +35,19 @@ class StudyRun:
     """Trains the cells of one sweep that are not finished; what happens to one run stays with that run."""
 
     def __init__(
-        self, cells: Sequence[Cell], *, axes: Sequence[str], study: str, command: str, part: str | None = None
+        self,
+        cells: Sequence[Cell],
+        *,
+        axes: Sequence[str],
+        study: str,
+        command: str,
+        signals: Signals,
+        part: str | None = None,
     ) -> None:
         """``part`` names this share of a study that was listed when it was submitted; others train the rest."""
         self.ledger, self.part = Ledger(cells, study, part), part
         self.ids = [cell.run_id for cell in cells]
-        self.axes, self.command = list(axes), command
+        self.axes, self.command, self.signals = list(axes), command, signals
 
     def run(self) -> list[CellOutcome]:
         """Skips, trains, prints the table; a stop (Ctrl-C, SIGTERM) is raised again when all is closed."""
@@ -120,7 +129,13 @@ class StudyRun:
             print(f"memcap: not measured: {line}", file=sys.stderr)
 
     def _train_all(self, todo: Sequence[Cell]) -> None:
-        for pack in packs(todo):
+        """Goes on with what has a checkpoint, and trains the rest from its start."""
+        for resumption in resumptions(todo, self.ledger.outputs):
+            self._train_pack(resumption.cells, resumption)
+            if self._stops_early():
+                return
+        busy = {cell.run_id for cell in self.ledger.busy}
+        for pack in packs([cell for cell in todo if self.ledger.is_open(cell) and cell.run_id not in busy]):
             self._train_pack(pack)
             if self._stops_early():
                 return
@@ -150,20 +165,22 @@ class StudyRun:
     def _stops_early(self) -> bool:
         return self.ledger.config.fail_fast and self.ledger.num_failed_now > 0
 
-    def _train_pack(self, pack: Sequence[Cell]) -> None:
-        """Trains a pack; if that fails as a whole, halves of it, until the failure belongs to one run."""
-        recorder = PackRecorder(pack, self.ledger)
+    def _train_pack(self, pack: Sequence[Cell], resumption: Resumption | None = None) -> None:
+        """Trains a pack; if that fails as a whole, halves of it, until the failure belongs to one run.
+
+        Halves train from their start: the state that failed may be what is wrong.
+        """
+        recorder = PackRecorder(pack, self.ledger, resumption)
         try:
             recorder.start()
-            live = [cell.config for cell in recorder.pack]
-            if live:
-                set_threads(live)
-                recorder.engine = build_engine(live)
-                train_population(live, recorder.engine, recorder)
+            if recorder.pack:
+                self._train(recorder)
+                recorder.checkpoint.remove()
             return
         except STOPPED:
             raise
         except Exception as error:
+            recorder.checkpoint.remove()
             if isinstance(error, BadInput) and not recorder.attempts:
                 raise  # no run was begun: W&B refuses the first one
             if len(recorder.pack) == 1:
@@ -184,6 +201,21 @@ class StudyRun:
         for part in (left[:half], left[half:]):
             if part and not self._stops_early():
                 self._train_pack(part)
+
+    def _train(self, recorder: PackRecorder) -> None:
+        configs, training = [cell.config for cell in recorder.pack], None
+        if recorder.resumption is None:
+            set_threads(configs)
+            recorder.engine = build_engine(configs)
+        else:
+            training, recorder.engine = recorder.resumption.take(recorder.pack)
+            recorder.on_advance(0, training.population.step * len(configs))
+
+        def at_rest(training: Training) -> None:
+            recorder.at_rest(training, self.signals)
+
+        with self.signals.no_longer_deferred():
+            train_population(configs, recorder.engine, recorder, training=training, at_rest=at_rest)
 
     def _close(self, wall_time_s: float) -> None:
         """Prints the table; whoever read our output may be gone (``| head``), which is no failure."""

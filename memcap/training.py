@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from memcap.budget import BudgetMonitor, Ending
 from memcap.config.run_config import RunConfig
@@ -14,6 +15,8 @@ from memcap.measures.end_of_run import Arrays
 from memcap.measures.observation import Observer, Row
 from memcap.measures.points import measurement_steps
 from memcap.population import Population
+
+LOOK_UP_S = 0.5  # between looks at whether a training is to be saved or stopped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,41 +44,114 @@ class Listener(Protocol):
         """So many member-steps were trained; so many will not be, since members ended early."""
 
 
-def train_population(configs: Sequence[RunConfig], engine: Engine, listener: Listener) -> None:
+class Training:
+    """A population in the middle of its life, with what its measures and its budget remember of it."""
+
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
+        self.population = Population(configs)
+        self.observer, self.monitor = Observer(self.population), BudgetMonitor(self.population)
+        self.places = list(range(len(configs)))  # of the members that are left, in the list that began
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Lets all but these members go; those that stay keep their places."""
+        self.population, self.observer = self.population.keep(members), self.observer.keep(members)
+        self.monitor.keep(members)
+        self.places = [self.places[i] for i in members]
+
+    def saved(self) -> dict[str, Any]:
+        """All that the rest of the training depends on, beside the configurations: tensors and plain numbers."""
+        return {
+            "population": self.population.saved(),
+            "observer": self.observer.saved(),
+            "monitor": self.monitor.saved(),
+        }
+
+    @classmethod
+    def restored(cls, configs: Sequence[RunConfig], saved: Mapping[str, Any]) -> Training:
+        """The training that ``saved`` was of, given the same members; raises where it was of others."""
+        training = cls(configs)
+        training.population.restore(saved["population"])
+        training.observer.restore(saved["observer"], training.population)
+        training.monitor.restore(saved["monitor"])
+        return training
+
+
+class Pace:
+    """How many steps to train at a time, for a look up about every ``LOOK_UP_S``."""
+
+    def __init__(self) -> None:
+        self.steps = 1
+
+    def note(self, num_steps: int, seconds: float) -> None:
+        """So many steps took so long."""
+        if seconds > LOOK_UP_S:
+            self.steps = max(self.steps // 2, 1)
+        elif num_steps == self.steps and seconds < LOOK_UP_S / 2:
+            self.steps *= 2
+
+
+def train_population(
+    configs: Sequence[RunConfig],
+    engine: Engine,
+    listener: Listener,
+    *,
+    training: Training | None = None,
+    at_rest: Callable[[Training], None] | None = None,
+) -> None:
     """Trains runs of one population key to their ends; the listener hears of each row and each end.
 
     Looks at the losses (``budget.check_every``) decide when members end; measurement points decide only what
     is seen. A member that ends between two points is measured once more, alone.
+
+    A ``training`` that has begun is continued, bit for bit. ``at_rest`` is called with it about every half second, and
+    only at steps at which all is done that belongs to them: it may save the training, and raise to stop it.
     """
-    budget = configs[0].budget
-    population = Population(configs)
-    observer, monitor = Observer(population), BudgetMonitor(population)
-    places = list(range(len(configs)))
+    budget, pace = configs[0].budget, Pace()
     measured = set(measurement_steps(budget.steps, configs[0].measure.points))
-    for step, is_checked in events(measured, budget):
-        num_steps = step - population.step
-        engine.advance(population, num_steps)
-        listener.on_advance(num_steps * len(population), 0)
-        rows = observer.observe(population) if step in measured else None
-        for place, row in zip(places, rows or [], strict=False):
-            listener.on_row(place, row)
-        endings = monitor.check(population) if is_checked else [None] * len(places)
-        if not any(endings):
-            continue
-        _end_members(population, observer, places, endings, rows, listener)
-        staying = [i for i, ending in enumerate(endings) if ending is None]
-        listener.on_advance(0, (len(places) - len(staying)) * (budget.steps - step))
-        if not staying:
+    # What belongs to the step at which a training was saved was done before it was saved.
+    after = -1 if training is None else training.population.step
+    training = training or Training(configs)
+    for step, is_checked in events(measured, budget, after=after):
+        while training.population.step < step:
+            if at_rest is not None:
+                at_rest(training)
+            _advance(training, engine, min(pace.steps, step - training.population.step), pace, listener)
+        _look(training, step in measured, is_checked, listener)
+        if not training.places:
             return
-        population, observer = population.keep(staying), observer.keep(staying)
-        monitor.keep(staying)
-        places = [places[i] for i in staying]
 
 
-def events(measured: Collection[int], budget: BudgetConfig) -> Iterator[tuple[int, bool]]:
-    """Steps at which something is looked at, rising, each with whether the budget looks: never all at once in
-    memory, since a budget may be long."""
-    points, check = sorted(measured), budget.check_every
+def _advance(training: Training, engine: Engine, num_steps: int, pace: Pace, listener: Listener) -> None:
+    started = time.monotonic()
+    engine.advance(training.population, num_steps)
+    pace.note(num_steps, time.monotonic() - started)
+    listener.on_advance(num_steps * len(training.population), 0)
+
+
+def _look(training: Training, is_measured: bool, is_checked: bool, listener: Listener) -> None:
+    """Takes the measures, and lets those members go that end here."""
+    population, observer, places = training.population, training.observer, training.places
+    rows = observer.observe(population) if is_measured else None
+    for place, row in zip(places, rows or [], strict=False):
+        listener.on_row(place, row)
+    endings = training.monitor.check(population) if is_checked else [None] * len(places)
+    if not any(endings):
+        return
+    _end_members(population, observer, places, endings, rows, listener)
+    staying = [i for i, ending in enumerate(endings) if ending is None]
+    left_steps = population.configs[0].budget.steps - population.step
+    listener.on_advance(0, (len(places) - len(staying)) * left_steps)
+    if staying:
+        training.keep(staying)
+    else:
+        training.places = []
+
+
+def events(measured: Collection[int], budget: BudgetConfig, *, after: int = -1) -> Iterator[tuple[int, bool]]:
+    """Steps after one at which something is looked at, rising, each with whether the budget looks: never all at once
+    in memory, since a budget may be long."""
+    points = sorted(point for point in measured if point > after)
+    check = (max(after, 0) // budget.check_every + 1) * budget.check_every
     while points or check < budget.steps:
         step = min([*points[:1], min(check, budget.steps)])
         is_checked = step == check or step == budget.steps

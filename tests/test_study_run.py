@@ -49,11 +49,11 @@ def break_seeds(monkeypatch: pytest.MonkeyPatch, broken: set[int], error: Except
     started: list[list[int]] = []
     real = study_run.train_population
 
-    def train(configs: Any, engine: Any, listener: Any) -> None:
+    def train(configs: Any, engine: Any, listener: Any, **more: Any) -> None:
         started.append([config.seed for config in configs])
         if broken & set(started[-1]):
             raise error
-        real(configs, engine, listener)
+        real(configs, engine, listener, **more)
 
     monkeypatch.setattr(study_run, "train_population", train)
     return started
@@ -84,13 +84,13 @@ def test_a_failing_population_leaves_memory_before_its_halves_train(
     alive: list[int] = []
     real = study_run.train_population
 
-    def train(configs: Any, engine: Any, listener: Any) -> None:
+    def train(configs: Any, engine: Any, listener: Any, **more: Any) -> None:
         gc.collect()
         alive.append(sum(type(thing) is Population for thing in gc.get_objects()))
         population = Population(configs)
         if len(configs) > 1:
             raise MemoryError(f"{len(population)} are too many")
-        real(configs, engine, listener)
+        real(configs, engine, listener, **more)
 
     monkeypatch.setattr(study_run, "train_population", train)
     assert statuses(train_cells(cells(tmp_path, range(4)))) == ["finished"] * 4
@@ -136,7 +136,7 @@ def test_a_run_that_failed_already_can_break_the_training_too(
     def append(folder: RunFolder, row: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    def train(configs: Any, engine: Any, listener: Any) -> None:
+    def train(configs: Any, engine: Any, listener: Any, **more: Any) -> None:
         listener.on_row(0, {"train/step": 0})
         raise ValueError("after it")
 

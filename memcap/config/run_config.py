@@ -16,6 +16,7 @@ from memcap.config.schema import (
     COMPONENTS,
     ActivationConfig,
     BudgetConfig,
+    CheckpointConfig,
     DataConfig,
     HardwareConfig,
     ModelConfig,
@@ -38,6 +39,7 @@ PARTS: dict[str, type[Any]] = {
     "tracking": TrackingConfig,
     "paths": PathsConfig,
     "records": RecordsConfig,
+    "checkpoint": CheckpointConfig,
 }
 
 
@@ -69,6 +71,7 @@ class RunConfig(TopLevel):
     tracking: TrackingConfig = ignored()
     paths: PathsConfig = ignored()
     records: RecordsConfig = ignored()
+    checkpoint: CheckpointConfig = ignored()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:

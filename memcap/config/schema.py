@@ -157,6 +157,12 @@ class RecordsConfig:
     weights_up_to: int = ignored(at_least=0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    minutes: float | None = ignored(above=0)
+    keep: bool = ignored()
+
+
 def _by_kind(*classes: type[Any]) -> dict[str, type[Any]]:
     return {cls.kind: cls for cls in classes}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,16 @@ class Curvature:
         kept = Curvature(self.measure)
         kept.vectors = {name: vectors_MP[list(members)] for name, vectors_MP in self.vectors.items()}
         return kept
+
+    def saved(self) -> dict[str, Tensor]:
+        """The last eigenvectors, on the host."""
+        return {name: vectors_MP.cpu() for name, vectors_MP in self.vectors.items()}
+
+    def restore(self, saved: Mapping[str, Tensor], population: Population) -> None:
+        """Takes over what ``saved`` gave for the same members."""
+        self.vectors = {name: vectors_MP.clone().to(population.device) for name, vectors_MP in saved.items()}
+        if any(vectors_MP.shape != population.parameters_MP.shape for vectors_MP in self.vectors.values()):
+            raise ValueError("its eigenvectors have another shape")
 
     def columns(self, population: Population) -> Columns:
         """What ``measure.sharpness`` and ``measure.trace`` ask for, float64 [M] each.

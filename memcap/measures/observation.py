@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,21 @@ class Observer:
             None if self.initial_losses is None else [self.initial_losses[i] for i in members]
         )
         return kept
+
+    def saved(self) -> dict[str, Any]:
+        """What it keeps from one measurement for the next: tensors and plain numbers."""
+        saved: dict[str, Any] = {"best_bits_M": self.best_bits_M, "vectors": self.curvature.saved()}
+        if self.initial_losses is not None:
+            losses = [torch.from_numpy(loss_N) for loss_N in self.initial_losses]
+            saved["initial_loss_MN"] = torch.nn.utils.rnn.pad_sequence(losses, batch_first=True)
+        return saved
+
+    def restore(self, saved: Mapping[str, Any], population: Population) -> None:
+        """Takes over what ``saved`` gave for the same members; raises ValueError where it is of another shape."""
+        self.best_bits_M.copy_(saved["best_bits_M"])
+        self.curvature.restore(saved["vectors"], population)
+        if "initial_loss_MN" in saved:
+            self.initial_losses = per_member(saved["initial_loss_MN"], population.training_set)
 
     def observe(self, population: Population) -> list[Row]:
         """Metrics by name for each member; a metric that its objective or optimizer does not have is absent."""

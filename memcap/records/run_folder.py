@@ -2,7 +2,7 @@
 
 =================  =====================================================================================
 ``config.yaml``    the configuration of the latest attempt
-``attempt.json``   how often the run was started, while it is not finished; survives ``kill -9``
+``attempt.json``   how often the run was started, and its checkpoint, while it is not finished
 ``history.jsonl``  one row per measurement
 ``<name>.npz``     arrays: ``samples`` (per-sample values), ``weights``, and what a measure wants kept
 ``failure.json``   the latest attempt failed, and why
@@ -18,6 +18,7 @@ whatever dies, readers see one attempt whole, never files of two.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -116,10 +117,11 @@ class RunFolder:
                 return int(record["failures"])
         return 0
 
-    def start(self, config: Mapping[str, Any]) -> int:
+    def start(self, config: Mapping[str, Any], note: Mapping[str, Any] | None = None) -> int:
         """Open the folder for a new attempt and return its number, 1 for the first.
 
-        What an unfinished attempt left is discarded; a finished record stays until the new one is whole.
+        What an unfinished attempt left is discarded; a finished record stays until the new one is whole. The note
+        stands in ``attempt.json`` until the attempt has ended.
         """
         if self._valid_result(self.path / "attempt") is not None:
             self._publish()
@@ -127,17 +129,57 @@ class RunFolder:
         self.work = self.path / "attempt" if finished else self.path
         with suppress(FileNotFoundError):
             shutil.rmtree(self.path / "attempt")
-        attempt = self.attempts() + 1
         self.work.mkdir(parents=True, exist_ok=True)
+        attempt = self._begin(config, note)
+        (self.work / "history.jsonl").write_bytes(b"")
+        return attempt
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """What ``attempt.json`` says of an attempt that has neither ended nor failed; None where there is none."""
+        noted = atomic.read_json(self.path / "attempt.json")
+        if not isinstance(noted, dict) or self.read_failure() is not None:
+            return None
+        return None if self._valid_result(self.path / "attempt") is not None else noted
+
+    def has_rows(self, rows: int) -> bool:
+        """Whether the unfinished attempt has written at least so many measurements."""
+        try:
+            return _end_of_line(self._unfinished_work() / "history.jsonl", rows) is not None
+        except OSError:
+            return False
+
+    def unfinished_rows(self, rows: int) -> list[dict[str, Any]]:
+        """The first measurements of the unfinished attempt, which has so many."""
+        with open(self._unfinished_work() / "history.jsonl", "rb") as file:
+            return [json.loads(line) for line in itertools.islice(file, rows)]
+
+    def resume(self, config: Mapping[str, Any], rows: int, note: Mapping[str, Any] | None = None) -> int:
+        """Open the folder to go on with the unfinished attempt, after so many of its measurements.
+
+        Returns the number of the attempt, which is a new one. What was written after those rows is discarded.
+        """
+        self.work = self._unfinished_work()
+        end = _end_of_line(self.work / "history.jsonl", rows)
+        if end is None:
+            raise ValueError(f"{self.work}/history.jsonl has fewer than {rows} rows")
+        attempt = self._begin(config, note)
+        os.truncate(self.work / "history.jsonl", end)
+        return attempt
+
+    def _unfinished_work(self) -> Path:
+        return self.path if self._valid_result(self.path) is None else self.path / "attempt"
+
+    def _begin(self, config: Mapping[str, Any], note: Mapping[str, Any] | None) -> int:
+        """Counts an attempt in ``work`` and removes what an earlier one may have left, but for its history."""
+        attempt = self.attempts() + 1
         # Counted before anything else can go wrong. Neither file is synced: after a power cut an attempt
         # that is missing from the count costs one more try, a sync for each of 10,000 runs costs seconds.
-        counts = {"attempts": attempt, "failures": self.failures()}
+        counts = {"attempts": attempt, "failures": self.failures(), **(note or {})}
         atomic.write_json(self.path / "attempt.json", counts, survives="kill")
         (self.path / "failure.json").unlink(missing_ok=True)
         for left in (self.work / "result.json", *self.work.glob("*.npz")):
             left.unlink(missing_ok=True)
         atomic.write_text(self.work / "config.yaml", _yaml(config), survives="kill")
-        (self.work / "history.jsonl").write_bytes(b"")
         return attempt
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -228,6 +270,16 @@ class RunFolder:
         (forced / "result.json").unlink()
         shutil.rmtree(forced)
         self.work = self.path
+
+
+def _end_of_line(path: Path, number: int) -> int | None:
+    """How many bytes the first so many lines of a file take; None where it has fewer."""
+    content, end = path.read_bytes(), 0
+    for _ in range(number):
+        end = content.find(b"\n", end) + 1
+        if end == 0:
+            return None
+    return end
 
 
 def result_record(

@@ -39,7 +39,7 @@ def run_task(submission: str, task: int) -> dict[str, int]:
     try:
         counts = _train(told)
     except Interrupted as error:
-        again = str(error) == "USR2" and "SLURM_JOB_ID" in os.environ
+        again = str(error) == "SIGUSR2" and "SLURM_JOB_ID" in os.environ
         told.end(REQUEUED if again else STOPPED)
         if again:
             _requeue()
@@ -129,7 +129,9 @@ def _train(told: TaskReport) -> dict[str, int]:
     cells = told.folder.read_cells(told.task)
     submission = told.folder.read_submission()
     part = Part(f"{told.folder.number}.{told.task}", told.watch)
-    outcomes = train_cells(cells, submission.get("axes", ()), submission.get("command", ""), part)
+    outcomes = train_cells(
+        cells, submission.get("axes", ()), submission.get("command", ""), usr2_stops=True, part=part
+    )
     note_costs(Path(cells[0].config.paths.outputs), cells)
     counts: dict[str, int] = {}
     for outcome in outcomes:
@@ -141,9 +143,7 @@ def _listen() -> None:
     """SIGTERM and USR2 are exceptions from the start; submitit's handlers would ignore one and pickle at the other."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(
-            signal.Signals(number).name.removeprefix("SIG") if number == signal.SIGUSR2 else "SIGTERM"
-        )
+        raise Interrupted(signal.Signals(number).name)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)

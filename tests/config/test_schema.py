@@ -40,6 +40,7 @@ IGNORED = {
     "tracking",
     "paths",
     "records",
+    "checkpoint",
 }
 
 
@@ -138,9 +139,10 @@ def test_every_kind_has_an_option_and_every_group_a_folder() -> None:
 
 def test_keys_outside_groups_are_those_of_the_schema() -> None:
     values = options(CONF / "train.yaml")
-    assert set(values) - NOT_OF_A_RUN == keys(TopLevel) | {"paths", "records"}
+    assert set(values) - NOT_OF_A_RUN == keys(TopLevel) | {"paths", "records", "checkpoint"}
     assert set(values["paths"]) == keys(PARTS["paths"])
     assert set(values["records"]) == keys(PARTS["records"])
+    assert set(values["checkpoint"]) == keys(PARTS["checkpoint"])
 
 
 def uncommented(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ NOT_SWEPT = (
     "tracking",
     "paths",
     "records",
+    "checkpoint",
     "measure",
     "hardware",
     "hydra",
