@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memcap.engines.fused.block import Activation, Chain, field, forward
-from memcap.engines.fused.kernel import in_whole_registers, places_of, samples_from
+from memcap.engines.fused.kernel import Addresses, in_whole_registers, places_of, samples_from
 from memcap.engines.fused.layout import (
     ACTIVATED,
     FAN_IN,
@@ -30,15 +30,6 @@ from memcap.engines.fused.simd import lanes_of, load, load_doubles, splat, store
 
 # What a pass is asked for; each with all that stands above it.
 LOSSES, GRADIENT, NORMS, WEIGHTED_NORMS = range(4)
-
-
-class Addresses(NamedTuple):
-    """Where the pieces are; 0 where none is needed."""
-
-    product: int
-    add_gradient: int
-    objective: int
-    sample_losses: int
 
 
 class Squares(NamedTuple):
@@ -67,7 +58,8 @@ def sample_pass(
     but for w, which stands first in ``doubles`` where it is wanted.
     """
     p, chain = places_of(places), Chain(layers, num_layers)
-    a = Addresses(addresses[0], addresses[1], addresses[2], addresses[3])
+    # The training loop's type, so that Numba need not compile ``forward`` for another.
+    a = Addresses(addresses[0], addresses[1], addresses[2], addresses[3], 0, 0)
     activation = Activation(operations, numbers, num_operations, operation_addresses)
     last = num_layers - 1
     num_outputs, outputs = field(chain, last, FAN_OUT), field(chain, last, OUTPUTS)
@@ -90,7 +82,7 @@ def sample_pass(
         forward(s, chain, activation, a, p, p.inputs, samples)
         # Places that are free here: the loss of each sample, whether it is right, and room for exponentials.
         at = (p.targets, p.importance, samples, p.delta, p.other_delta, p.preactivations)
-        call(a.sample_losses, s, (outputs, num_outputs, *at))
+        call(a.objective_value, s, (outputs, num_outputs, *at))
         for i in range(count):
             losses[start + i] = s[p.delta + i]
             correct[start + i] = s[p.other_delta + i]
@@ -111,11 +103,11 @@ def sample_pass(
 @compiled
 def _gather(s, p, chain, start, count, samples, inputs, targets, num_targets):
     """A block with samples innermost; copies of its last, which count nothing, fill up a register."""
-    fan_in, rows = field(chain, 0, FAN_IN), field(chain, 0, ROWS)
+    fan_in = field(chain, 0, FAN_IN)
     for i in range(samples):
         n = start + (i if i < count else count - 1)
-        for d in range(rows):
-            s[p.inputs + d * samples + i] = inputs[n * fan_in + d] if d < fan_in else 1.0
+        for d in range(fan_in):
+            s[p.inputs + d * samples + i] = inputs[n * fan_in + d]
         for f in range(num_targets):
             s[p.targets + f * samples + i] = targets[n * num_targets + f]
         s[p.shares + i] = 1.0 if i < count else 0.0

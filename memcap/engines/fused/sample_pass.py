@@ -188,7 +188,7 @@ def _pieces(program: Program) -> frozenset[int]:
 
 @functools.cache
 def _addresses(dtype: str, objective: str, used: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Addresses as in ``sample_kernel.Addresses``, and by piece of an activation's program."""
+    """Addresses of what the kernel calls, in its order, and by piece of an activation's program."""
     names = ("tiles.product", "tiles.add_gradient", f"losses.{objective}", f"losses.{objective}_of_samples")
     operations = {f"operations.{name}": place in used for place, name in enumerate(PIECES)}
     return addresses(dict.fromkeys(names, True), dtype), addresses(operations, dtype)
@@ -224,8 +224,8 @@ def _layout(
         layers, bias=bias, num_operations=num_operations, samples=samples, num_targets=num_targets, itemsize=itemsize
     )  # fmt: skip
     widest, kept = max(max(layer.fan_in + bias, layer.fan_out) for layer in layers), (np.array(places), table)
-    tables = (array.ctypes.data for array in kept)
-    return _Member(*tables, len(table), widest, places.block, places.size, kept)
+    addresses_of = [array.ctypes.data for array in kept]
+    return _Member(addresses_of[0], addresses_of[1], len(table), widest, places.block, places.size, kept)
 
 
 def _num_threads(population: Population, batch: Batch) -> int:
