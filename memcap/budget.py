@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from memcap.measures.first_order import sample_scores
 from memcap.measures.memory import mean_losses
 from memcap.population import Population
 
@@ -77,7 +78,7 @@ class BudgetMonitor:
     def _look(self, population: Population) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss [M] and whether every sample is right (true where nothing is right or wrong)."""
         batch = population.training_set
-        scores = population.scores(batch)
+        scores = sample_scores(population, batch)
         loss_M = mean_losses(scores.loss_MN, batch)
         if scores.correct_MN is None:
             return loss_M, torch.ones(len(population), dtype=torch.bool)

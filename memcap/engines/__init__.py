@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.population import Population
 
-__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian_products"]
+__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian_products", "fused_sample_pass"]
 
 
 def build_engine(configs: Sequence[RunConfig]) -> Engine:
@@ -45,10 +47,7 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
 
     For the populations that ``build_engine`` gives to the fused engine, also where only the weights are known.
     """
-    wanted, configs = population.configs[0].hardware.engine, population.configs
-    if wanted == "batched" or missing() is not None:
-        return None
-    if not all(map(takes, configs)) and (wanted == "auto" or any(map(unsupported, configs))):
+    if not _is_fused(population):
         return None
     try:
         from memcap.engines.fused.curvature import hessian_products, pieces_of
@@ -61,3 +60,34 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
         )
         return None
     return hessian_products(population)
+
+
+def fused_sample_pass(population: Population) -> Callable[..., Any] | None:
+    """``fused.sample_pass.sample_pass``: losses, gradients and per-sample norms by compiled code; None where there is
+    none, for the same populations as ``fused_hessian_products``."""
+    if population not in _sample_passes:
+        _sample_passes[population] = _sample_pass(population) if _is_fused(population) else None
+    return _sample_passes[population]
+
+
+_sample_passes: weakref.WeakKeyDictionary[Population, Callable[..., Any] | None] = weakref.WeakKeyDictionary()
+
+
+def _sample_pass(population: Population) -> Callable[..., Any] | None:
+    try:
+        from memcap.engines.fused.sample_pass import prepare, sample_pass
+
+        prepare(population.configs[0])
+    except Exception as error:  # as above
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        say_once(f"memcap: measured by automatic differentiation, since it cannot be compiled here: {reason}")
+        return None
+    return sample_pass
+
+
+def _is_fused(population: Population) -> bool:
+    """Whether ``build_engine`` would give a population to the fused engine."""
+    wanted, configs = population.configs[0].hardware.engine, population.configs
+    if wanted == "batched" or missing() is not None:
+        return False
+    return all(map(takes, configs)) or (wanted != "auto" and not any(map(unsupported, configs)))

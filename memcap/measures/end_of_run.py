@@ -14,6 +14,7 @@ from torch import Tensor
 from memcap.config.measure_schema import MeasureConfig
 from memcap.measures.curvature import loss_curvature, random_probes
 from memcap.measures.data_bias import bias_alignments, data_bias
+from memcap.measures.first_order import sample_scores
 from memcap.measures.memory import training_columns
 from memcap.measures.rounding import ROUNDING_FORMATS, rounded
 from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
@@ -50,7 +51,7 @@ def end_of_run(
 def sample_values(population: Population, initial_losses: Sequence[np.ndarray] | None) -> dict[str, Tensor]:
     """Per-sample values [M, N]: initial_loss, final_loss, and with labels correct, margin and alignment."""
     batch = population.training_set
-    scores = population.scores(batch)
+    scores = sample_scores(population, batch)
     values = {"final_loss": scores.loss_MN}
     if initial_losses is not None:
         initial_MN = torch.full_like(scores.loss_MN, torch.nan)
@@ -108,7 +109,7 @@ def rounding_columns(population: Population) -> Columns:
     columns: Columns = {}
     for name in ROUNDING_FORMATS:
         coarse = population.with_parameters(rounded(population.parameters_MP, population.model.shapes, name))
-        found = training_columns(coarse, coarse.scores(coarse.training_set))
+        found = training_columns(coarse, sample_scores(coarse, coarse.training_set))
         loss = f"train/{population.objective.loss_name}"
         columns[f"rounding/{name}/{population.objective.loss_name}"] = found[loss]
         if "memory/bits" in found:

@@ -7,46 +7,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memcap.engines.batched import gradients, updated_parameters
-from memcap.measures.conflict import gradient_conflict, sample_gradient_norms
+from memcap.engines.batched import updated_parameters
+from memcap.measures.conflict import gradient_conflict
+from memcap.measures.first_order import FirstOrder
 from memcap.measures.gradients import gradient_norms, l2_norms
-from memcap.objectives import Scores
-from memcap.population import Population
+from memcap.population import Batch, Population
 
 Columns = dict[str, Tensor]
 
 
-def norm_columns(population: Population, gradients_MP: Tensor) -> Columns:
+def norm_columns(population: Population, gradients_MP: Tensor, preconditioner_MP: Tensor | None) -> Columns:
     """Norm of the full-batch gradient, total and per layer; and of D⁻¹ times it where the optimizer has a D."""
     columns = gradient_norms(gradients_MP, layer_slices(population))
-    preconditioner_MP = population.preconditioner()
     if preconditioner_MP is not None:
         columns["gradients/preconditioned/norm"] = l2_norms(gradients_MP / preconditioner_MP)
     return columns
 
 
-def conflict_columns(
-    population: Population, scores: Scores, gradients_MP: Tensor, *, max_samples: int
-) -> Columns:
-    """Coherence, cancellation and noise scale of the gradients of at most the first ``max_samples`` samples.
+def conflict_columns(batch: Batch, found: FirstOrder, preconditioner_MP: Tensor | None) -> Columns:
+    """Coherence, cancellation and noise scale of the gradients of a batch's samples, of which ``found`` has the norms.
 
-    ``scores`` and ``gradients_MP`` are those of the whole training set. Names: gradients/coherence, ...; and
-    gradients/preconditioned/coherence, ... of D⁻¹ g_i where the optimizer has a preconditioner D.
+    Names: gradients/coherence, ...; and gradients/preconditioned/coherence, ... of D⁻¹ g_i where the optimizer has a
+    preconditioner D.
     """
-    batch = population.training_set.first(max_samples)
-    if batch.num_slots < population.training_set.num_slots:
-        gradients_MP = gradients(population, batch)
-    preconditioner_MP = population.preconditioner()
-    weights_MP = None if preconditioner_MP is None else preconditioner_MP.double().reciprocal().square()
-    raw_MN, weighted_MN = sample_gradient_norms(population, batch, weights_MP)
-    correct_MN = None if scores.correct_MN is None else scores.correct_MN[:, : batch.num_slots]
-    mask_MN = batch.full_mask(raw_MN)
-    found = gradient_conflict(raw_MN, l2_norms(gradients_MP).square(), mask_MN, correct_MN)
-    columns = {f"gradients/{name}": value_M for name, value_M in found.items()}
-    if weighted_MN is not None and preconditioner_MP is not None:
+    gradients_MP, squared_MN, correct_MN = found.gradients_MP, found.squared_MN, found.scores.correct_MN
+    assert gradients_MP is not None
+    assert squared_MN is not None
+    mask_MN = batch.full_mask(squared_MN)
+    conflict = gradient_conflict(squared_MN, l2_norms(gradients_MP).square(), mask_MN, correct_MN)
+    columns = {f"gradients/{name}": value_M for name, value_M in conflict.items()}
+    if found.weighted_MN is not None and preconditioner_MP is not None:
         norm_M = l2_norms(gradients_MP / preconditioner_MP)
-        found = gradient_conflict(weighted_MN, norm_M.square(), mask_MN, correct_MN)
-        columns |= {f"gradients/preconditioned/{name}": value_M for name, value_M in found.items()}
+        conflict = gradient_conflict(found.weighted_MN, norm_M.square(), mask_MN, correct_MN)
+        columns |= {f"gradients/preconditioned/{name}": value_M for name, value_M in conflict.items()}
     return columns
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from memcap.measures.bits import bits_per_parameter, bits_standard_error, clamped_bits, memorized_bits
+from memcap.measures.first_order import sample_scores
 from memcap.measures.samples import accuracy, memorized_samples
 from memcap.objectives import Scores
 from memcap.population import Batch, Population
@@ -44,7 +45,7 @@ def training_columns(population: Population, scores: Scores) -> dict[str, Tensor
 
 def evaluation_columns(population: Population, name: str, batch: Batch) -> dict[str, Tensor]:
     """Loss, and where they exist accuracy and bits with their standard error, on one evaluation set; [M] each."""
-    scores = population.scores(batch)
+    scores = sample_scores(population, batch)
     loss_M = mean_losses(scores.loss_MN, batch)
     columns = {f"eval/{name}/{population.objective.loss_name}": loss_M}
     if scores.correct_MN is not None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcap.engines.batched import gradients
 from memcap.measures.curvature import Curvature
 from memcap.measures.end_of_run import Arrays, end_of_run, per_member
+from memcap.measures.first_order import FirstOrder, first_order, sample_scores
 from memcap.measures.gradient_columns import conflict_columns, norm_columns, update_columns
 from memcap.measures.matrices import matrix_columns
 from memcap.measures.memory import evaluation_columns, training_columns
@@ -19,6 +19,7 @@ from memcap.objectives import Scores
 from memcap.population import Population
 
 Row = dict[str, float | int]
+Columns = dict[str, Tensor]
 
 
 class Observer:
@@ -62,7 +63,8 @@ class Observer:
 
     def observe(self, population: Population) -> list[Row]:
         """Metrics by name for each member; a metric that its objective or optimizer does not have is absent."""
-        scores = population.scores(population.training_set)
+        found, preconditioner_MP = self._first_order(population)
+        scores = found.scores
         if population.step == 0:
             self.note_start(population, scores)
         columns = training_columns(population, scores)
@@ -72,7 +74,7 @@ class Observer:
         if self.measure.evaluation:
             for name, batch in population.evaluation_sets.items():
                 columns |= evaluation_columns(population, name, batch)
-        columns |= self._gradient_columns(population, scores)
+        columns |= self._gradient_columns(population, found, preconditioner_MP)
         if self.measure.sharpness or self.measure.trace:
             columns |= self.curvature.columns(population)
         if self.measure.weights:
@@ -82,7 +84,7 @@ class Observer:
     def note_start(self, population: Population, scores: Scores | None = None) -> None:
         """Keeps the losses that the samples have before training; ``scores`` where they are known already."""
         if self.measure.samples:
-            scores = scores or population.scores(population.training_set)
+            scores = scores or sample_scores(population, population.training_set)
             self.initial_losses = per_member(scores.loss_MN, population.training_set)
 
     def end(self, population: Population) -> tuple[list[Row], list[Arrays]]:
@@ -90,20 +92,37 @@ class Observer:
         columns, arrays = end_of_run(population, self.measure, self.initial_losses)
         return rows_of(columns, len(population)), arrays
 
-    def _gradient_columns(self, population: Population, scores: Scores) -> dict[str, Tensor]:
+    def _first_order(self, population: Population) -> tuple[FirstOrder, Tensor | None]:
+        """What the row takes of the training set, in one pass, and the preconditioner where it takes one."""
         measure = self.measure
-        if not (measure.gradients or measure.conflict or measure.updates):
-            return {}
-        gradients_MP = gradients(population, population.training_set)
-        columns = norm_columns(population, gradients_MP) if measure.gradients else {}
+        preconditioner_MP = population.preconditioner() if measure.gradients or measure.conflict else None
+        found = first_order(
+            population,
+            population.training_set,
+            gradient=measure.gradients or measure.updates,
+            norms=measure.conflict and population.training_set.num_slots <= measure.max_samples,
+            preconditioner_MP=preconditioner_MP,
+        )
+        return found, preconditioner_MP
+
+    def _gradient_columns(
+        self, population: Population, found: FirstOrder, preconditioner_MP: Tensor | None
+    ) -> Columns:
+        measure, columns = self.measure, Columns()
+        if found.gradients_MP is not None and measure.gradients:
+            columns |= norm_columns(population, found.gradients_MP, preconditioner_MP)
         if measure.conflict:
-            columns |= conflict_columns(population, scores, gradients_MP, max_samples=measure.max_samples)
-        if measure.updates and population.state is not None:
-            columns |= update_columns(population, gradients_MP)
+            batch, of_batch = population.training_set, found
+            if found.squared_MN is None:  # the gradients of so many samples are not taken one by one
+                batch = batch.first(measure.max_samples)
+                of_batch = first_order(population, batch, norms=True, preconditioner_MP=preconditioner_MP)
+            columns |= conflict_columns(batch, of_batch, preconditioner_MP)
+        if found.gradients_MP is not None and measure.updates and population.state is not None:
+            columns |= update_columns(population, found.gradients_MP)
         return columns
 
 
-def rows_of(columns: dict[str, Tensor], num_members: int) -> list[Row]:
+def rows_of(columns: Columns, num_members: int) -> list[Row]:
     """Columns [M] by name as one row of plain numbers for each member."""
     host = {name: np.asarray(column.cpu()).tolist() for name, column in columns.items()}
     return [{name: column[i] for name, column in host.items()} for i in range(num_members)]

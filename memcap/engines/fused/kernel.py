@@ -42,7 +42,7 @@ def train(
     [num_steps, num_scalars] are the optimizer's; no clipping is a norm of 0. The value of the loss before the last
     update is left at its place if there is a piece that computes it.
     """
-    p = _places(places)
+    p = places_of(places)
     a = Addresses(addresses[0], addresses[1], addresses[2], addresses[3], addresses[4], addresses[5])
     chain = Chain(layers, num_layers)
     activation = Activation(operations, numbers, num_operations, operation_addresses)
@@ -64,7 +64,7 @@ def train(
 
 
 @compiled
-def _places(p):
+def places_of(p):
     return Places(
         p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15], p[16],
         p[17], p[18],
@@ -79,8 +79,8 @@ def _gather(s, p, rows, data, order, first):
     """
     for block in range(p.num_blocks):
         start = block * p.block
-        count = _samples_from(p, start)
-        samples = _in_whole_registers(s, count)
+        count = samples_from(p, start)
+        samples = in_whole_registers(s, count)
         inputs, targets = p.inputs + start * rows, p.targets + start * data.num_targets
         for i in range(samples):
             n = order[first + start + (i if i < count else count - 1)]
@@ -100,7 +100,7 @@ def _gradient(s, p, chain, activation, addresses, num_targets):
     outputs, num_outputs = field(chain, chain.length - 1, OUTPUTS), field(chain, chain.length - 1, FAN_OUT)
     for block in range(p.num_blocks):
         start = block * p.block
-        samples = _in_whole_registers(s, _samples_from(p, start))
+        samples = in_whole_registers(s, samples_from(p, start))
         inputs = p.inputs + start * field(chain, 0, ROWS)
         forward(s, chain, activation, addresses, p, inputs, samples)
         targets, shares = p.targets + start * num_targets, p.shares + start
@@ -113,13 +113,13 @@ def _gradient(s, p, chain, activation, addresses, num_targets):
 
 
 @compiled
-def _samples_from(p, start):
+def samples_from(p, start):
     """How many of a step's samples the block has that starts here."""
     return p.block if p.samples - start > p.block else p.samples - start
 
 
 @compiled
-def _in_whole_registers(s, count):
+def in_whole_registers(s, count):
     """A number of samples, rounded up."""
     lanes = lanes_of(s)
     return (count + lanes - 1) // lanes * lanes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from memcap.engines.fused.functions import exp_stretch
-from memcap.engines.fused.simd import equal, lanes_of, less, load, select, store
+from memcap.engines.fused.simd import equal, lanes_of, less, load, select, splat, store
 
 
 def cross_entropy(s, outputs, classes, labels, importance, shares, samples):
@@ -63,6 +63,59 @@ def squared_error_value(s, outputs, features, targets, importance, shares, sampl
         for i in range(samples):
             error = s[outputs + k * samples + i] - s[targets + k * samples + i]
             s[value] += error * error * s[importance + k] / features * s[shares + i]
+
+
+def cross_entropy_of_samples(s, outputs, classes, labels, importance, samples, losses, correct, room):
+    """-log softmax(z)[label] of each sample, and whether the label is the (first) largest logit: 1 or 0.
+
+    Differences to the largest logit are summed without its own 1, so that a loss below float32's epsilon keeps its
+    digits. ``room`` is for [classes, samples]; z stays.
+    """
+    lanes = lanes_of(s)
+    for register in range(samples // lanes):
+        i = register * lanes
+        top, label = load(s, outputs + i), load(s, labels + i)
+        own, place = top, splat(s, 0.0)
+        for k in range(1, classes):
+            z = load(s, outputs + k * samples + i)
+            is_larger = less(top, z)
+            top, place = select(is_larger, z, top), select(is_larger, float(k), place)
+            own = select(equal(label, float(k)), z, own)
+        for k in range(classes):
+            difference = load(s, outputs + k * samples + i) - top
+            store(s, room + k * samples + i, difference)
+        store(s, losses + i, top - own)
+        store(s, correct + i, place)
+    exp_stretch(s, room, room, classes * samples)
+    for register in range(samples // lanes):
+        i = register * lanes
+        place, label = load(s, correct + i), load(s, labels + i)
+        rest = select(equal(place, 0.0), 0.0, load(s, room + i))
+        for k in range(1, classes):
+            rest = rest + select(equal(place, float(k)), 0.0, load(s, room + k * samples + i))
+        store(s, room + i, rest)
+        store(s, correct + i, select(equal(place, label), 1.0, 0.0))
+    for i in range(samples):
+        s[losses + i] += math.log1p(s[room + i])
+        if s[losses + i] - s[losses + i] != 0:  # what has no loss is not right
+            s[correct + i] = 0
+
+
+def squared_error_of_samples(s, outputs, features, targets, importance, samples, losses, correct, room):
+    """mean_f w_f (x'_f - x_f)² of each sample; for one-hot targets whether the (first) largest output is their 1."""
+    lanes = lanes_of(s)
+    for register in range(samples // lanes):
+        i = register * lanes
+        top, at_top = load(s, outputs + i), load(s, targets + i)
+        total = splat(s, 0.0)
+        for k in range(features):
+            x, wanted = load(s, outputs + k * samples + i), load(s, targets + k * samples + i)
+            is_larger = less(top, x)
+            top, at_top = select(is_larger, x, top), select(is_larger, wanted, at_top)
+            total = total + (x - wanted) * (x - wanted) * s[importance + k]
+        total = total / float(features)
+        store(s, losses + i, total)
+        store(s, correct + i, select(equal(total - total, 0.0), at_top, 0.0))
 
 
 def cross_entropy_tangent(s, outputs, pairs, tangents, classes, labels, importance, shares, samples, count):

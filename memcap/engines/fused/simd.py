@@ -100,6 +100,23 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def load_doubles(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The elements from ``offset`` on as a vector of float64, so many as such a vector holds."""
+    elem = types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.gep(args[0], [args[1]])
+        if array.dtype == elem:
+            return load_vector(builder, pointer, elem)
+        narrow = ir.VectorType(ir_elem(array.dtype), lanes(elem))
+        typed = builder.bitcast(pointer, narrow.as_pointer())
+        value = builder.load(typed, align=array.dtype.bitwidth // 8)
+        return builder.fpext(value, ir_vector(elem))
+
+    return Vector(elem)(array, types.intp), codegen
+
+
+@intrinsic
 def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Writes a vector into the array that begins at a pointer, from ``offset`` on."""
 
