@@ -24,7 +24,7 @@ OPERATIONS_WORTH_A_THREAD = 5e7
 
 
 class Pieces(NamedTuple):
-    """Addresses of compiled code: as in ``curvature_kernel.Addresses``, and by piece of an activation's program."""
+    """Addresses of compiled code: as in ``curvature_block.Addresses``, and by piece of an activation's program."""
 
     addresses: np.ndarray
     operations: np.ndarray
@@ -100,11 +100,11 @@ class LinearizedMember:
             weights_P, inputs_ND, targets_NF, targets_NF.shape[1], importance_F,
         )  # fmt: skip
         self.kept = (*common, *at_weights, vector_P, product_P)  # the calls know addresses only
-        self.linearize = self._call("linearize", dtype, (*common, *at_weights))
-        self.multiply = self._call("product", dtype, (*common, vector_P, product_P))
+        self.linearize = self._call("linearization.linearize", dtype, (*common, *at_weights))
+        self.multiply = self._call("hessian_product.product", dtype, (*common, vector_P, product_P))
 
     def _call(self, name: str, dtype: np.dtype, arguments: tuple[Any, ...]) -> Callable[[], None]:
-        return call_of(f"curvature_kernel.{name}", str(dtype), map(as_c, arguments))
+        return call_of(name, str(dtype), map(as_c, arguments))
 
 
 def _num_threads(population: Population) -> int:
