@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from memcap.config.fused_support import missing, takes, unsupported
 from memcap.config.run_config import RunConfig
@@ -14,7 +13,10 @@ from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.population import Population
 
-__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian_products"]
+if TYPE_CHECKING:  # it takes what compiles with it
+    from memcap.engines.fused.curvature import Hessian
+
+__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian"]
 
 
 def build_engine(configs: Sequence[RunConfig]) -> Engine:
@@ -40,8 +42,8 @@ def build_engine(configs: Sequence[RunConfig]) -> Engine:
     return BatchedEngine()
 
 
-def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor] | None:
-    """Products [M, P] -> [M, P] with the Hessian of each member's loss by compiled code; None where there is none.
+def fused_hessian(population: Population) -> Hessian | None:
+    """The Hessian of each member's loss by compiled code, products and eigenvalues; None where there is none.
 
     For the populations that ``build_engine`` gives to the fused engine, also where only the weights are known.
     """
@@ -51,7 +53,7 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
     if not all(map(takes, configs)) and (wanted == "auto" or any(map(unsupported, configs))):
         return None
     try:
-        from memcap.engines.fused.curvature import hessian_products, pieces_of
+        from memcap.engines.fused.curvature import Hessian, pieces_of
 
         pieces_of(population.configs[0])
     except Exception as error:  # as above
@@ -60,4 +62,4 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
             f"memcap: curvature by automatic differentiation, since it cannot be compiled here: {reason}"
         )
         return None
-    return hessian_products(population)
+    return Hessian(population)
