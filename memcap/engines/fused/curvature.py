@@ -113,7 +113,7 @@ class Hessian:
         """The largest eigenvalue of H, or of R (H + λI) R with R the diagonal ``root_MP`` and λ ``penalty_M``.
 
         Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
-        at after every product (from the fourth on), and the residual needs no product of its own.
+        at after every product (from the sixth on), and the residual needs no product of its own.
         """
         for rows_MR in (self.vectors_MR, self.images_MR):
             rows_MR[:, self.num_parameters :] = 0

@@ -14,7 +14,7 @@ from memcap.engines.fused.simd import lanes_of, load, splat, store, sum_of_lanes
 from memcap.engines.fused.tridiagonal import top_value, write_vector
 
 # Products before convergence is asked for: a warm start may look converged before its noise has been heard.
-FEWEST_PRODUCTS = 4
+FEWEST_PRODUCTS = 6
 
 
 def top_eigenvalue(
