@@ -87,6 +87,8 @@ class Population:
         self.model = build_model(first)
         self.objective = build_objective(first)
         self.optimizer = build_optimizer(first)
+        # Asked once: before Python 3.12, asking costs more than the answer's use.
+        self.stability = self.optimizer if isinstance(self.optimizer, KnowsStability) else None
         datasets = [build_dataset(config) for config in configs]
         self.datasets: list[Dataset] = datasets
         self.training_set = self._stack([dataset.training() for dataset in datasets])
@@ -191,15 +193,15 @@ class Population:
     def preconditioner(self) -> Tensor | None:
         """The positive diagonal D_MP by whose inverse the optimizer scales its steps; None where it has none, or
         no state yet."""
-        if not isinstance(self.optimizer, KnowsStability) or self.state is None:
+        if self.stability is None or self.state is None:
             return None
-        return self.optimizer.preconditioner(self.state, self.step, self.values)
+        return self.stability.preconditioner(self.state, self.step, self.values)
 
     def l2_penalty(self) -> Tensor | None:
         """λ of the L2 term that the optimizer adds to the loss, float64 [M]; None where no member has one."""
-        if not isinstance(self.optimizer, KnowsStability):
+        if self.stability is None:
             return None
-        penalty_M = self.optimizer.l2_penalty(self.values)
+        penalty_M = self.stability.l2_penalty(self.values)
         return penalty_M if bool((penalty_M != 0).any()) else None
 
     def stability_threshold(self) -> Tensor | None:
@@ -207,9 +209,9 @@ class Population:
 
         H is the Hessian of the loss with the L2 term, D the preconditioner (1 where there is none).
         """
-        if not isinstance(self.optimizer, KnowsStability):
+        if self.stability is None:
             return None
-        return self.optimizer.stability_threshold(self.last_learning_rates(), self.values)
+        return self.stability.stability_threshold(self.last_learning_rates(), self.values)
 
     def last_learning_rates(self) -> Tensor:
         """The learning rate of the last step (before any: of the first), float64 [M], on the host."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from memcap.config.fused_support import missing, takes, unsupported
 from memcap.config.run_config import RunConfig
@@ -16,7 +14,10 @@ from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.population import Population
 
-__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian_products", "fused_sample_pass"]
+if TYPE_CHECKING:  # it takes what compiles with it
+    from memcap.engines.fused.curvature import Hessian
+
+__all__ = ["BatchedEngine", "Engine", "build_engine", "fused_hessian", "fused_sample_pass"]
 
 
 def build_engine(configs: Sequence[RunConfig]) -> Engine:
@@ -42,15 +43,15 @@ def build_engine(configs: Sequence[RunConfig]) -> Engine:
     return BatchedEngine()
 
 
-def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor] | None:
-    """Products [M, P] -> [M, P] with the Hessian of each member's loss by compiled code; None where there is none.
+def fused_hessian(population: Population) -> Hessian | None:
+    """The Hessian of each member's loss by compiled code, products and eigenvalues; None where there is none.
 
     For the populations that ``build_engine`` gives to the fused engine, also where only the weights are known.
     """
     if not _is_fused(population):
         return None
     try:
-        from memcap.engines.fused.curvature import hessian_products, pieces_of
+        from memcap.engines.fused.curvature import Hessian, pieces_of
 
         pieces_of(population.configs[0])
     except Exception as error:  # as above
@@ -59,12 +60,12 @@ def fused_hessian_products(population: Population) -> Callable[[Tensor], Tensor]
             f"memcap: curvature by automatic differentiation, since it cannot be compiled here: {reason}"
         )
         return None
-    return hessian_products(population)
+    return Hessian(population)
 
 
 def fused_sample_pass(population: Population) -> Callable[..., Any] | None:
     """``fused.sample_pass.sample_pass``: losses, gradients and per-sample norms by compiled code; None where there is
-    none, for the same populations as ``fused_hessian_products``."""
+    none, for the same populations as ``fused_hessian``."""
     if population not in _sample_passes:
         _sample_passes[population] = _sample_pass(population) if _is_fused(population) else None
     return _sample_passes[population]

@@ -14,6 +14,11 @@ from memcap.measures.gradients import l2_norms
 ROUNDING_UNITS = 10
 
 
+def rounding_noise(dtype: torch.dtype) -> float:
+    """What is noise of products in this type, relative to the largest entry seen."""
+    return ROUNDING_UNITS * torch.finfo(dtype).eps
+
+
 class KrylovSpace:
     """Orthonormal bases of span{v, Hv, H²v, ...}, one per member, and H within them, which is tridiagonal.
 
@@ -28,7 +33,7 @@ class KrylovSpace:
         self, start_MP: Tensor, max_size: int, *, locked: tuple[Tensor, Tensor] | None = None
     ) -> None:
         num_members, num_parameters = start_MP.shape
-        self.rounding = ROUNDING_UNITS * torch.finfo(start_MP.dtype).eps
+        self.rounding = rounding_noise(start_MP.dtype)
         # A basis in half precision is not orthogonal; products are still asked for in the caller's dtype.
         start_MP = start_MP.to(torch.promote_types(start_MP.dtype, torch.float32))
         self.basis_MKP = start_MP.new_zeros(num_members, max_size, num_parameters)

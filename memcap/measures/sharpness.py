@@ -131,13 +131,18 @@ def preconditioned(product: Product, preconditioner_MP: Tensor) -> Product:
     An eigenvector v of it stands for the eigenvector D^(−1/2) v of D⁻¹H. Where D is not positive, the member's
     products are NaN. For Adam see `memcap.optimizers.KnowsStability` and Cohen et al. 2022, arXiv 2207.14484.
     """
-    root_MP = preconditioner_MP.rsqrt()
-    root_MP = root_MP.masked_fill(root_MP.isinf(), torch.nan)
+    root_MP = inverse_root(preconditioner_MP)
 
     def symmetric_product(vector_MP: Tensor) -> Tensor:
         return root_MP * product(root_MP * vector_MP)
 
     return symmetric_product
+
+
+def inverse_root(preconditioner_MP: Tensor) -> Tensor:
+    """D^(−1/2), NaN where D is not positive."""
+    root_MP = preconditioner_MP.rsqrt()
+    return root_MP.masked_fill(root_MP.isinf(), torch.nan)
 
 
 def hessian_vector_products(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor) -> Product:

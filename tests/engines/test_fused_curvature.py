@@ -10,9 +10,9 @@ import torch
 from population_cases import small_config, small_population
 from torch import Tensor
 
-from memcap.engines import BatchedEngine, fused_hessian_products
+from memcap.engines import BatchedEngine, fused_hessian
 from memcap.engines.fused import curvature
-from memcap.engines.fused.curvature import hessian_products
+from memcap.engines.fused.curvature import Hessian
 from memcap.measures.curvature import loss_curvature
 from memcap.measures.sharpness import dense_matrix, hessian_vector_products
 from memcap.population import Population
@@ -59,7 +59,7 @@ def assert_is_the_hessian(population: Population, tolerance: float = EXACT) -> N
     vectors_MP = directions(population)
     expected_MP = automatic(population)(vectors_MP)
     assert expected_MP.isfinite().all()
-    error_M = (hessian_products(population)(vectors_MP) - expected_MP).norm(dim=1)
+    error_M = (Hessian(population)(vectors_MP) - expected_MP).norm(dim=1)
     assert (error_M <= tolerance * expected_MP.norm(dim=1)).all()
 
 
@@ -101,14 +101,14 @@ def test_frequencies_of_members() -> None:
 
 def test_the_matrix_is_symmetric() -> None:
     population = members("activation=silu", "model.depth=2", "model.residual=true", samples=(30, 21))
-    matrix_MPP = dense_matrix(hessian_products(population), population.parameters_MP)
+    matrix_MPP = dense_matrix(Hessian(population), population.parameters_MP)
     assert (matrix_MPP - matrix_MPP.mT).abs().max() <= 1e-14 * matrix_MPP.abs().max()
 
 
 def test_products_are_linear_and_leave_nothing_behind() -> None:
     population = members("activation=gelu", "model.bias=true")
     product, first_MP, second_MP = (
-        hessian_products(population),
+        Hessian(population),
         directions(population, 1),
         directions(population, 2),
     )
@@ -121,11 +121,11 @@ def test_products_are_linear_and_leave_nothing_behind() -> None:
 
 def test_it_stays_where_the_population_was() -> None:
     population = members("activation=tanh")
-    product, vectors_MP = hessian_products(population), directions(population)
+    product, vectors_MP = Hessian(population), directions(population)
     before_MP = product(vectors_MP)
     BatchedEngine().advance(population, 5)
     assert torch.equal(product(vectors_MP), before_MP)
-    assert not torch.equal(hessian_products(population)(vectors_MP), before_MP)
+    assert not torch.equal(Hessian(population)(vectors_MP), before_MP)
 
 
 def test_a_memorized_sample_keeps_its_digits() -> None:
@@ -138,7 +138,7 @@ def test_a_memorized_sample_keeps_its_digits() -> None:
     exact.parameters_MP = rounded.parameters_MP.double()
     vectors_MP = directions(rounded)
     expected_MP = automatic(exact)(vectors_MP.double())
-    errors = [(make(rounded)(vectors_MP) - expected_MP).norm() for make in (automatic, hessian_products)]
+    errors = [(make(rounded)(vectors_MP) - expected_MP).norm() for make in (automatic, Hessian)]
     assert errors[1] <= 0.1 * errors[0]
     assert errors[1] <= 0.05 * expected_MP.norm() < errors[0]
 
@@ -151,7 +151,7 @@ def test_float32_is_as_near_to_float64_as_automatic_differentiation(activation: 
     exact.parameters_MP = rounded.parameters_MP.double()
     vectors_MP = directions(rounded)
     expected_MP = automatic(exact)(vectors_MP.double())
-    errors = [(make(rounded)(vectors_MP) - expected_MP).norm() for make in (automatic, hessian_products)]
+    errors = [(make(rounded)(vectors_MP) - expected_MP).norm() for make in (automatic, Hessian)]
     assert errors[1] <= 3 * errors[0] + 1e-6 * expected_MP.norm()
 
 
@@ -163,28 +163,28 @@ def test_bits_are_those_of_the_member_alone(dtype: str, monkeypatch: pytest.Monk
     ]
     population = Population(configs)
     vectors_MP = directions(population)
-    alone = [hessian_products(population.keep([m]))(vectors_MP[m : m + 1])[0] for m in range(4)]
+    alone = [Hessian(population.keep([m]))(vectors_MP[m : m + 1])[0] for m in range(4)]
     monkeypatch.setattr(curvature, "OPERATIONS_WORTH_A_THREAD", 1.0)
     threaded = [small_config(*common, "hardware.threads=3", *(f"seed={s}", f"data.num_samples={n}"))
                 for s, n in enumerate((14, 600, 33, 9))]  # fmt: skip
-    assert torch.equal(hessian_products(population)(vectors_MP), torch.stack(alone))
-    assert torch.equal(hessian_products(Population(threaded))(vectors_MP), torch.stack(alone))
+    assert torch.equal(Hessian(population)(vectors_MP), torch.stack(alone))
+    assert torch.equal(Hessian(Population(threaded))(vectors_MP), torch.stack(alone))
     broken = population.with_parameters(population.parameters_MP.clone())
     broken.parameters_MP[1], broken.parameters_MP[2] = torch.nan, torch.inf
-    found_MP = hessian_products(broken)(vectors_MP)
+    found_MP = Hessian(broken)(vectors_MP)
     assert found_MP[1].isnan().all()
     assert not found_MP[2].isfinite().any()
     assert torch.equal(found_MP[[0, 3]], torch.stack(alone)[[0, 3]])
 
 
 def test_measures_take_it_where_the_fused_engine_trains() -> None:
-    assert fused_hessian_products(members("activation=tanh")) is not None
-    assert fused_hessian_products(members("activation=tanh", "hardware.engine=batched")) is None
-    assert fused_hessian_products(small_population(("model=autoencoder", *SPARSE[:2]), [("seed=0",)])) is None
+    assert fused_hessian(members("activation=tanh")) is not None
+    assert fused_hessian(members("activation=tanh", "hardware.engine=batched")) is None
+    assert fused_hessian(small_population(("model=autoencoder", *SPARSE[:2]), [("seed=0",)])) is None
     fused, batched = (members("activation=tanh", f"hardware.engine={name}") for name in ("fused", "batched"))
     vectors_MP = directions(fused)
     torch.testing.assert_close(loss_curvature(fused)(vectors_MP), loss_curvature(batched)(vectors_MP))
-    assert torch.equal(loss_curvature(fused)(vectors_MP), hessian_products(fused)(vectors_MP))
+    assert torch.equal(loss_curvature(fused)(vectors_MP), Hessian(fused)(vectors_MP))
 
 
 def test_where_it_cannot_be_compiled_automatic_differentiation_takes_its_place(
@@ -194,9 +194,9 @@ def test_where_it_cannot_be_compiled_automatic_differentiation_takes_its_place(
         raise RuntimeError("no such instruction")
 
     population = members("activation=tanh")
-    expected_MP = hessian_products(population)(directions(population))
+    expected_MP = Hessian(population)(directions(population))
     monkeypatch.setattr(curvature, "pieces_of", broken)
-    assert fused_hessian_products(population) is None
+    assert fused_hessian(population) is None
     found_MP = loss_curvature(population)(directions(population))
     torch.testing.assert_close(found_MP, expected_MP, rtol=EXACT, atol=EXACT)
     (line,) = capsys.readouterr().err.splitlines()

@@ -15,6 +15,8 @@ from memcap.models.chain import Layer
 # tangents are one place for all blocks.
 COLUMNS = 11
 FAN_IN, FAN_OUT, ROWS, ACTIVATED, SKIPS, WEIGHTS, HIDDEN, SLOPES, BENDS, DELTAS, TANGENTS = range(COLUMNS)
+# What is known of a tridiagonal matrix (``tridiagonal``): two diagonals, a vector, two sequences of pivots.
+TRIDIAGONAL_PARTS = 5
 
 
 class Places(NamedTuple):

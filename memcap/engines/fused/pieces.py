@@ -55,8 +55,8 @@ def compile_piece(function: Callable[..., None], dtype: str) -> tuple[str, bytes
 
 @intrinsic
 def call(typingctx: Any, address: Any, s: Any, arguments: Any) -> Any:
-    """Calls the piece at an address: with the scratch array, and a tuple of places, counts and numbers."""
-    kinds = [types.float64 if isinstance(kind, types.Float) else types.intp for kind in arguments]
+    """Calls the piece at an address: with the scratch array, and a tuple of places, counts, numbers, arrays."""
+    kinds = [_kind(argument) for argument in arguments]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         values = [
@@ -71,3 +71,10 @@ def call(typingctx: Any, address: Any, s: Any, arguments: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, s, arguments), codegen
+
+
+def _kind(argument: Any) -> Any:
+    """What a piece declares for an argument of this type."""
+    if isinstance(argument, CPointer):
+        return argument
+    return types.float64 if isinstance(argument, types.Float) else types.intp
