@@ -123,7 +123,10 @@ class Population:
 
     def losses(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
         """Mean loss of each member [M]; differentiable."""
-        outputs = self.outputs(parameters_MP, batch)
+        return self.mean_losses(self.outputs(parameters_MP, batch), batch)
+
+    def mean_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of each member [M] of outputs [M, N, V]; differentiable."""
         loss_MN = self.objective.losses(outputs, batch.targets, self.importance_MF)
         if batch.mask_MN is not None:
             loss_MN = loss_MN * batch.mask_MN
@@ -239,7 +242,13 @@ class Population:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         dtype = self.dtype if array.dtype.kind == "f" else torch.int64
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, dtype)
+        return self._on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """The tensor of the host where the population is; a GPU takes it from pinned memory, so nobody waits."""
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def _sample_counts(self) -> list[int]:
         return [int(count) for count in self.training_set.counts_M.tolist()]
@@ -267,7 +276,7 @@ class Population:
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
             for place, array in zip(stacked, arrays, strict=True):
                 place[...] = array.T if len(array) == longest else array[np.arange(longest) % len(array)].T
-        return torch.from_numpy(stacked).to(self.device).movedim(-1, 1)
+        return self._on_device(torch.from_numpy(stacked)).movedim(-1, 1)
 
     def _evaluation_sets(self) -> dict[str, Batch]:
         sets = [dataset.evaluation() for dataset in self.datasets]
