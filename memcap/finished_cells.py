@@ -83,6 +83,8 @@ def _config(config: RunConfig, measure: MeasureConfig, hardware: HardwareConfig,
     return dataclasses.replace(
         config,
         measure=measure,
-        hardware=dataclasses.replace(hardware, dtype=config.hardware.dtype),
+        hardware=dataclasses.replace(
+            hardware, dtype=config.hardware.dtype, autocast=config.hardware.autocast
+        ),
         paths=dataclasses.replace(config.paths, outputs=str(outputs)),  # the records may have moved
     )

@@ -21,6 +21,7 @@ from memcap.optimizers import build_optimizer, learning_rate_factor
 from memcap.optimizers.optimizer import KnowsStability
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @dataclasses.dataclass
@@ -168,7 +169,10 @@ class Population:
 
     def losses(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
         """Mean loss of each member [M]; differentiable."""
-        outputs = self.outputs(parameters_MP, batch)
+        return self.mean_losses(self.outputs(parameters_MP, batch), batch)
+
+    def mean_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of each member [M] of outputs [M, N, V]; differentiable."""
         loss_MN = self.objective.losses(outputs, batch.targets, self.importance_MF)
         if batch.mask_MN is not None:
             loss_MN = loss_MN * batch.mask_MN
@@ -284,7 +288,13 @@ class Population:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         dtype = self.dtype if array.dtype.kind == "f" else torch.int64
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, dtype)
+        return self._on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """The tensor of the host where the population is; a GPU takes it from pinned memory, so nobody waits."""
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def _sample_counts(self) -> list[int]:
         return [int(count) for count in self.training_set.counts_M.tolist()]
@@ -292,15 +302,27 @@ class Population:
     def _stack(self, sets: Sequence[Samples]) -> Batch:
         counts = np.array([len(samples) for samples in sets])
         longest = int(counts.max())
-        # Padding repeats real samples: a made-up input could be infinite under some formula, and its gradient
-        # would be NaN behind any mask.
-        rows = [np.arange(longest) % count for count in counts]
-        inputs = np.stack([s.inputs_ND[r] for s, r in zip(sets, rows, strict=True)])
-        targets = np.stack([s.targets_N[r] for s, r in zip(sets, rows, strict=True)])
-        mask_MN = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.device)
-        padded = bool((counts < longest).any())
+        inputs_MND = self._padded([s.inputs_ND for s in sets], longest)
+        same = all(s.targets_N is s.inputs_ND for s in sets)
+        targets = inputs_MND if same else self._padded([s.targets_N for s in sets], longest)
         counts_M = self._tensor(counts.astype(np.float64))
-        return Batch(self._tensor(inputs), self._tensor(targets), counts_M, mask_MN if padded else None)
+        mask_MN = None
+        if bool((counts < longest).any()):
+            mask_MN = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.device)
+        return Batch(inputs_MND, targets, counts_M, mask_MN)
+
+    def _padded(self, arrays: Sequence[np.ndarray], longest: int) -> Tensor:
+        """Arrays of M members as one tensor [M, N, ...], with the samples innermost in memory, as ``product`` has them.
+
+        Padding repeats real samples: a made-up input could be infinite under some formula, and its gradient
+        would be NaN behind any mask.
+        """
+        dtype = NUMPY_DTYPES[self.dtype] if arrays[0].dtype.kind == "f" else np.int64
+        stacked = np.empty((len(arrays), *arrays[0].shape[1:], longest), dtype)
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
+            for place, array in zip(stacked, arrays, strict=True):
+                place[...] = array.T if len(array) == longest else array[np.arange(longest) % len(array)].T
+        return self._on_device(torch.from_numpy(stacked)).movedim(-1, 1)
 
     def _evaluation_sets(self) -> dict[str, Batch]:
         sets = [dataset.evaluation() for dataset in self.datasets]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -16,3 +17,16 @@ def stream(seed: int, purpose: str, counter: int = 0) -> np.random.Generator:
     """
     key = int.from_bytes(hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, counter, 0]))
+
+
+def restarted(generator: np.random.Generator, counter: int) -> np.random.Generator:
+    """The generator of a ``stream``, set to the block ``counter`` of the same stream; nothing is made anew.
+
+    A new one asks the system for entropy that is never used: 10 µs, against 2.
+    """
+    state: Any = generator.bit_generator.state
+    state["state"]["counter"][:] = (0, 0, counter, 0)
+    # Nothing is left of what was drawn before: neither words of the last block nor half a word.
+    state |= {"buffer_pos": len(state["buffer"]), "has_uint32": 0, "uinteger": 0}
+    generator.bit_generator.state = state
+    return generator

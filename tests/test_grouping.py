@@ -79,6 +79,7 @@ STATIC = [
     ("data.batch_size", 8),
     ("budget.steps", 10),
     ("hardware.dtype", "float64"),
+    ("hardware.autocast", "bfloat16"),
     ("hardware.threads", 1),
     ("measure.points", 3),
     ("measure.sharpness", False),

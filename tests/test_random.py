@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memcap.random import stream
+from memcap.random import restarted, stream
 
 SEEDS = st.integers(0, 2**63 - 1)
 PURPOSES = st.text(max_size=20)
@@ -49,6 +49,20 @@ def test_drawing_from_one_stream_leaves_the_others() -> None:
 def test_neighbouring_counters_do_not_overlap() -> None:
     blocks = [set(raw(3, "fresh", counter, size=20_000)) for counter in range(4)]
     assert len(set.union(*blocks)) == sum(map(len, blocks)) == 80_000
+
+
+@pytest.mark.parametrize("counter", [0, 1, 10**6])
+def test_a_restarted_stream_is_the_one_made_anew(counter: int) -> None:
+    generator = stream(3, "fresh", 7)
+    for _ in range(2):
+        generator.random(5)  # ends within a block of four words
+        generator.integers(10, size=3, dtype=np.uint32)  # and keeps half a word
+        again, anew = restarted(generator, counter), stream(3, "fresh", counter)
+        assert (
+            again.integers(10, size=3, dtype=np.uint32).tolist()
+            == anew.integers(10, size=3, dtype=np.uint32).tolist()
+        )
+        assert again.random(9).tolist() == anew.random(9).tolist()
 
 
 # The numbers that every run starts from. Where NumPy changes a distribution, finished runs are no longer comparable

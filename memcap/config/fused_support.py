@@ -26,6 +26,8 @@ def unsupported(config: RunConfig) -> str | None:
     """The part of a run that the fused engine has no kernel for, as 'model=autoencoder'; None where it has all."""
     if config.hardware.device != "cpu":
         return f"hardware.device={config.hardware.device}"
+    if config.hardware.autocast != "none":
+        return f"hardware.autocast={config.hardware.autocast}"
     if config.data.num_samples is None:
         return "data.num_samples=null (a fresh batch every step)"
     parts = {"model": MODELS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}

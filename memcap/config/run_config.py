@@ -27,6 +27,7 @@ from memcap.config.schema import (
     ScheduleConfig,
     TrackingConfig,
     check_budget,
+    check_hardware,
     check_together,
 )
 from memcap.errors import BadInput, nearest
@@ -87,6 +88,7 @@ class RunConfig(TopLevel):
         parts["model"] = parts["model"].resolved(parts["data"])
         check_together(parts["data"], parts["model"], parts["objective"])
         check_budget(parts["budget"], parts["schedule"], parts["data"])
+        check_hardware(parts["hardware"])
         check_measure(parts["measure"], parts["model"].num_parameters(parts["data"]))
         return cls(**{field.name: getattr(top, field.name) for field in dataclasses.fields(top)}, **parts)
 

@@ -125,6 +125,7 @@ class HardwareConfig:
     device: str = ignored(choices=("cpu", "cuda", "mps"))
     engine: str = ignored(choices=("auto", "batched", "fused"))
     dtype: str = counts(choices=("float32", "float64"))
+    autocast: str = counts(choices=("none", "bfloat16"), absent_value="none")
     threads: int | None = ignored(at_least=1)
     memory_gib: float | None = ignored(above=0)
     max_members: int = ignored(at_least=1)
@@ -185,6 +186,22 @@ BASE_CLASSES: dict[str, type[Any]] = {
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
 }
+
+
+def check_hardware(hardware: HardwareConfig) -> None:
+    """Precisions that do not go together: raises BadInput with the way out."""
+    if hardware.autocast == "none":
+        return
+    if hardware.dtype != "float32":
+        raise BadInput(
+            f"hardware.autocast={hardware.autocast} needs hardware.dtype=float32, got {hardware.dtype}; use"
+            " hardware.autocast=none"
+        )
+    if hardware.device == "mps":
+        raise BadInput(
+            f"hardware.autocast={hardware.autocast} needs hardware.device=cpu or cuda, got mps; use"
+            " hardware.autocast=none"
+        )
 
 
 def check_budget(budget: BudgetConfig, schedule: ScheduleConfig, data: DataConfig) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from memcap.config.data_schema import SparseFeaturesConfig
 from memcap.data.dataset import Dataset, Samples
-from memcap.random import stream
+from memcap.random import restarted, stream
 
 
 class SparseFeatures(Dataset):
@@ -32,13 +34,20 @@ class SparseFeatures(Dataset):
 
     def fresh(self, step: int) -> Samples:
         assert self.config.batch_size is not None
-        return self._draw("fresh", self.config.batch_size, counter=step)
+        values, active = self._fresh_streams
+        return self._drawn(restarted(values, step), restarted(active, step), self.config.batch_size)
 
-    def _draw(self, purpose: str, size: int, counter: int = 0) -> Samples:
-        shape = (size, self.config.num_features)
-        values = stream(self.seed, f"{purpose}/values", counter).random(shape)
-        active = (
-            stream(self.seed, f"{purpose}/active", counter).random(shape) < self.config.active_probability
-        )
-        features_NF = np.where(active, values, 0.0)
+    @functools.cached_property
+    def _fresh_streams(self) -> tuple[np.random.Generator, np.random.Generator]:
+        return self._streams("fresh")
+
+    def _streams(self, purpose: str) -> tuple[np.random.Generator, np.random.Generator]:
+        return stream(self.seed, f"{purpose}/values"), stream(self.seed, f"{purpose}/active")
+
+    def _draw(self, purpose: str, size: int) -> Samples:
+        return self._drawn(*self._streams(purpose), size)
+
+    def _drawn(self, values: np.random.Generator, active: np.random.Generator, size: int) -> Samples:
+        features_NF = values.random((size, self.config.num_features))
+        features_NF *= active.random(features_NF.shape) < self.config.active_probability
         return Samples(features_NF, features_NF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
@@ -12,12 +13,14 @@ from memcap.population import Batch, Population
 
 # Scalars of this many steps are prepared at once: enough to hide the cost, little to hold.
 STEPS_PREPARED = 256
+AUTOCAST = {"none": None, "bfloat16": torch.bfloat16}  # hardware.autocast
 
 
 class BatchedEngine:
     """Automatic differentiation of the summed loss, then one functional update of all members.
 
-    Nothing in the loop waits for the device: scalars of many steps are made beforehand, in float64.
+    Nothing in the loop waits for the device: scalars of many steps are made beforehand, in float64, and fresh batches
+    go to a GPU from pinned memory.
     """
 
     name: ClassVar[str] = "batched"
@@ -44,9 +47,10 @@ class BatchedEngine:
         clips = bool(torch.isfinite(population.values["clip_norm"]).any())
         clip_norm_M1 = population.values["clip_norm"][:, None].to(device, dtype) if clips else None
         batches = population.batches(population.step, num_steps)
+        autocast = AUTOCAST[population.configs[0].hardware.autocast]
         for k in range(num_steps):
             batch = population.training_set if batches is None else next(batches)
-            gradients_MP = gradients(population, batch)
+            gradients_MP = gradients(population, batch, autocast)
             if clip_norm_M1 is not None:
                 clip_by_norm_(gradients_MP, clip_norm_M1)
             coefficients = {name: row[k] for name, row in rows.items()}
@@ -71,14 +75,22 @@ def _coefficient_rows(population: Population, num_steps: int) -> dict[str, tuple
     }
 
 
-def gradients(population: Population, batch: Batch) -> Tensor:
-    """Gradient of each member's own mean loss on the batch, [M, P].
+def gradients(population: Population, batch: Batch, autocast: torch.dtype | None = None) -> Tensor:
+    """Gradient of each member's own mean loss on the batch, [M, P], in the dtype of the parameters.
 
-    The sum over members keeps them independent; a mean would divide every learning rate by M.
+    The sum over members keeps them independent; a mean would divide every learning rate by M. With ``autocast``,
+    products and activations are rounded to that dtype, forward and backward (``torch.autocast``); the loss is not.
     """
     with torch.enable_grad():
         parameters_MP = population.parameters_MP.detach().requires_grad_()
-        total = population.losses(parameters_MP, batch).sum()
+        # No cache of weights in the lower dtype: views of the flat parameters never enter it.
+        with (
+            nullcontext()
+            if autocast is None
+            else torch.autocast(population.device.type, autocast, cache_enabled=False)
+        ):
+            outputs = population.outputs(parameters_MP, batch)
+        total = population.mean_losses(outputs.to(population.dtype), batch).sum()
         (gradients_MP,) = torch.autograd.grad(total, parameters_MP)
     return gradients_MP
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from memcap.config.model_schema import AutoencoderConfig
 from memcap.models.initialization import initial_matrix
 from memcap.models.model import Activate, Model
+from memcap.models.product import product
 
 
 class Autoencoder(Model):
@@ -46,10 +46,7 @@ class Autoencoder(Model):
     def forward(self, parameters: dict[str, Tensor], inputs_MND: Tensor, activate: Activate) -> Tensor:
         encoder = parameters["encoder.weight"]
         decoder = encoder.transpose(1, 2) if self.config.tied else parameters["decoder.weight"]
-        features_MNF = torch.bmm(torch.bmm(inputs_MND, encoder), decoder)
-        if self.config.bias:
-            features_MNF = features_MNF + parameters["decoder.bias"][:, None, :]
-        return activate(features_MNF)
+        return activate(product(product(inputs_MND, encoder), decoder, parameters.get("decoder.bias")))
 
     @property
     def num_parameters_effective(self) -> int:

@@ -6,11 +6,11 @@ import abc
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from memcap.models.initialization import initial_bias, initial_matrix
 from memcap.models.model import Activate, Model
+from memcap.models.product import product
 
 # By layer: its inputs [M, N, fan_in] and its preactivations [M, N, fan_out].
 Trace = dict[str, tuple[Tensor, Tensor]]
@@ -76,9 +76,7 @@ class Chain(Model):
     def affine(self, parameters: dict[str, Tensor], layer: Layer, inputs_MNI: Tensor) -> Tensor:
         """Preactivations h A (+ b), [M, N, fan_out], of one layer; another rounding of it is all to override."""
         weight_MIO = parameters[f"{layer.name}.weight"]
-        if self.config.bias:
-            return torch.baddbmm(parameters[f"{layer.name}.bias"][:, None, :], inputs_MNI, weight_MIO)
-        return torch.bmm(inputs_MNI, weight_MIO)
+        return product(inputs_MNI, weight_MIO, parameters.get(f"{layer.name}.bias"))
 
 
 def told_by_layers(model: Model) -> TypeGuard[Chain]:

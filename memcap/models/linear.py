@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-import torch
 from torch import Tensor
 
 from memcap.config.model_schema import LinearConfig
 from memcap.models.chain import Chain, Layer
+from memcap.models.product import product
 
 
 class Linear(Chain):
@@ -23,7 +23,7 @@ class Linear(Chain):
     def affine(self, parameters: dict[str, Tensor], layer: Layer, inputs_MNI: Tensor) -> Tensor:
         # The bias is added after the product is rounded. The fused product of other chains differs from it in
         # the last bit, and the runs that exist were trained so.
-        logits_MNV = torch.bmm(inputs_MNI, parameters["linear.weight"])
+        logits_MNV = product(inputs_MNI, parameters["linear.weight"])
         return logits_MNV + parameters["linear.bias"][:, None, :] if self.config.bias else logits_MNV
 
     @property

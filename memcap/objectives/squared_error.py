@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,10 +19,12 @@ class SquaredError(Objective):
     def losses(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Tensor:
         if not targets.is_floating_point():
             targets = functional.one_hot(targets, outputs_MNV.shape[-1]).to(outputs_MNV.dtype)
-        errors_MNF = torch.square(outputs_MNV - targets)
+        errors_MNF = outputs_MNV - targets
+        weighted_MNF = errors_MNF
         if self.config.use_importance and importance_MF is not None:
-            errors_MNF = errors_MNF * importance_MF[:, None, :]
-        return errors_MNF.mean(-1)
+            weighted_MNF = errors_MNF * importance_MF[:, None, :]
+        # Not mean(): its gradient is laid out anew, and each pass behind it would mix two layouts.
+        return (errors_MNF * weighted_MNF).sum(-1) / outputs_MNV.shape[-1]
 
     def scores(self, outputs_MNV: Tensor, targets: Tensor, importance_MF: Tensor | None) -> Scores:
         loss_MN = self.losses(outputs_MNV, targets, importance_MF)

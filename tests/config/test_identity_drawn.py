@@ -60,6 +60,9 @@ def configurations(draw: st.DrawFn) -> RunConfig:
     values["schedule"]["warmup_steps"] %= values["budget"]["steps"] + 1
     if schemas["data"].targets != CLASSES:
         values["budget"]["stop"] = draw(st.sampled_from(["none", "plateau"]))
+    hardware = values["hardware"]
+    if hardware["dtype"] == "float64" or hardware["device"] == "mps":
+        hardware["autocast"] = "none"
     for field, hint in schema_fields(RunConfig):
         if field.name not in values:
             values[field.name] = draw(value_of(field, hint))
