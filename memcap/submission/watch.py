@@ -143,6 +143,8 @@ def _planned(watch: Watch, task: int) -> int:
 def _to_try_again(submitter: Submitter, watch: Watch, tries: Counter[str]) -> list[PlannedTask]:
     """Tasks for the runs that dead processes have left; a run whose process has died too often has failed."""
     ledger, options = submitter.ledger, submitter.options
+    if watch.submitted.folder.cancelled:
+        return []
     fresh: list[Cell] = []
     suspects: list[Cell] = []
     for task in watch.dead():
