@@ -42,7 +42,7 @@ LAYERS = (
     ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
     ("submission",),  # the same for others: packed, handed over, watched
     ("study_command",),
-    ("status", "cancel", "resume"),
+    ("status", "cancel", "resume", "studies"),
     ("train", "measure"),
     ("hydra_session",),
     ("api",),

@@ -67,6 +67,18 @@ def frozen_values(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]
     return _records(path)
 
 
+def rename_frozen(path: Path, study: str) -> None:
+    """Enters another name of the study in all cells of a file; a file that is missing or torn stays so."""
+    try:
+        first, *rest = (json.loads(line) for line in path.read_bytes().splitlines())
+        first["base"]["study"] = study
+        for record in rest:
+            record["changes"].pop("study", None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    atomic.write_text(path, "".join(atomic.strict_json(line) + "\n" for line in (first, *rest)))
+
+
 def changes(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """What differs, by dotted key; a group whose keys are others is there as a whole."""
     changed: dict[str, Any] = {}
