@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from shlex import quote
@@ -71,7 +72,7 @@ def _running(status: StudyStatus, task: TaskStatus) -> str:
     parts.append(f"{len(task.runs) - left} of {len(task.runs)} runs")
     if total := said.get("steps_total"):
         parts.append(f"{min(int(said.get('steps_done', 0)) / total, 1):.0%}")
-    parts.append(clock(float(said.get("updated", 0)) - float(said.get("started", 0))))
+    parts.append(clock(time.time() - float(said.get("started", 0))))
     return "  ".join(parts)
 
 

@@ -18,6 +18,7 @@ from memcap.submission.task_status import DIED, NEVER_STARTED, TaskStatus, task_
 # In the order in which they are named: ended, under way, and what memcap.resume would train.
 STATES = ("finished", "diverged", "failed", "running", "queued", "interrupted", "not started")
 LIVE = ("running", "queued")
+RATES = 20  # latest tasks, from which that of a new one is guessed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,13 +142,12 @@ def _steps(
         planned = {}
     done = sum(run.steps for run in found.values() if run.ended)
     opened = {run_id for run_id, state in states.items() if state not in ("finished", "diverged", "failed")}
-    rate = 0.0
+    rate = _rate(tasks)
     covered: set[str] = set()
     for task in tasks:
         if task.state == RUNNING:
             mine = opened.intersection(task.runs)
             covered |= mine
-            rate += task.rate_per_s
             if task.steps_left is not None and planned:
                 done += max(0, sum(planned[run_id] for run_id in mine) - task.steps_left)
     alone = [run_id for run_id, state in states.items() if state == "running" and run_id not in covered]
@@ -160,3 +160,10 @@ def _steps(
         return done, None, rate or None
     total = sum(run.steps for run in found.values() if run.ended) + sum(planned[run_id] for run_id in opened)
     return min(done, total), total, rate or None
+
+
+def _rate(tasks: list[TaskStatus]) -> float:
+    """Member-steps per second of the tasks that run; one that has not said how far it is counts as others did."""
+    told = [task.rate_per_s for task in tasks if task.rate_per_s]
+    usual = sum(told[-RATES:]) / max(len(told[-RATES:]), 1)
+    return sum(task.rate_per_s or usual for task in tasks if task.state == RUNNING)

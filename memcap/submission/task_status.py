@@ -45,9 +45,9 @@ class TaskStatus:
 
     @property
     def rate_per_s(self) -> float:
-        """Member-steps per second since it began; 0 where it does not run."""
+        """Member-steps per second from its begin to its last word; 0 before it has said how far it is."""
         spent = float(self.said.get("updated", 0)) - float(self.said.get("started", 0))
-        return int(self.said.get("steps_done", 0)) / spent if self.state == RUNNING and spent > 0 else 0.0
+        return int(self.said.get("steps_done", 0)) / spent if spent > 0 else 0.0
 
     @property
     def steps_left(self) -> int | None:
