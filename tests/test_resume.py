@@ -61,7 +61,7 @@ def test_a_killed_worker_is_seen_and_its_runs_go_on(interrupted: Path) -> None:
     before = results(interrupted)
     assert len(before) < 4, "the sweep ended before it could be killed"
     said = command("status", interrupted, "study=s").stdout
-    assert "ended without a word" in said
+    assert "it died without a word: no process " in said
     assert "memcap.resume study=s" in said
     done = command("resume", interrupted, "study=s", "launcher.wait=true")
     assert done.returncode == 0, done.stderr

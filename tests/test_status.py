@@ -136,17 +136,20 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     RunFolder(study.outputs, cells[1].run_id).start(cells[1].config.to_dict())
     RunFolder(study.outputs, cells[2].run_id).start(cells[2].config.to_dict())
     os.utime(RunFolder(study.outputs, cells[2].run_id).path / "attempt.json", (1, 1))
+    folder.logs.mkdir()
+    (folder.logs / "17_2_0_log.out").write_text("srun: warning\n  ModuleNotFoundError: memcap\n\n")
     text = page("study=s")
     assert text.startswith(
         "study s: 10 runs: 1 finished, 1 running, 2 queued, 1 interrupted, 5 not started\n"
     )
     assert "  1.0    on n1, pid 5, job 17_0  1 of 2 runs  50%  0:00:10\n" in text
     assert "queued:  1 tasks (1 PENDING)\n" in text
-    assert "ended without a word: 2 tasks\n" in text
-    assert "  1.1    its process died (job 17_1, Slurm says OUT_OF_MEMORY); runs left: 2\n" in text
+    assert "ended too early: 2 tasks\n" in text
+    assert "  1.1    it died without a word (job 17_1, Slurm says OUT_OF_MEMORY); runs left: 2\n" in text
     assert (
         "it never began to train: are the outputs visible on the node? (job 17_2, Slurm says FAILED)" in text
     )
+    assert "its last words: ModuleNotFoundError: memcap\n" in text
     assert f"log: {folder.logs}/17_2_0_log.out\n" in text
     assert " 10.0 member-steps/s " in text or " 10 member-steps/s " in text
     assert "memcap.resume study=s" in text
@@ -165,6 +168,16 @@ def test_a_slurm_that_cannot_be_asked_says_nothing_of_queued_tasks(
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     assert study_status(study).counts == {"not started": 1}  # it answers, and knows no such job
+
+
+def test_a_task_that_could_not_begin_says_why(page: Page) -> None:
+    cells = cells_of(2)
+    study = list_study(Path("outputs"), cells)
+    folder = submission(study, [cells], "local", [{"job_id": "17"}])
+    folder.write_state(0, {"state": "failed", "error": "hardware.device=cuda: there is none", "job": "17"})
+    text = page()
+    assert "  1.0    it failed: hardware.device=cuda: there is none; runs left: 2\n" in text
+    assert f"log: {folder.logs}/17_0_log.out\n" in text
 
 
 def test_json_says_the_same(page: Page) -> None:

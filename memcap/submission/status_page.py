@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from shlex import quote
 
 from memcap.records.progress import si
@@ -12,12 +14,14 @@ from memcap.records.run_folder import RunFolder
 from memcap.records.sparkline import BLOCKS
 from memcap.records.study_folder import StudyFolder
 from memcap.records.training_view import clock, filled
-from memcap.submission.folder import RUNNING
+from memcap.submission.folder import FAILED, RUNNING
 from memcap.submission.study_status import StudyStatus
 from memcap.submission.task_status import NEVER_STARTED, QUEUED, TaskStatus
 
 MOST = 10  # tasks and failures that are named
 BAR = 24
+TAIL_BYTES = 4096
+MOST_CHARACTERS = 300
 
 
 def status_lines(status: StudyStatus, width: int, blocks: str = BLOCKS) -> list[str]:
@@ -85,24 +89,38 @@ def _dead(status: StudyStatus) -> Iterator[str]:
     if not dead:
         return
     yield ""
-    yield f"ended without a word: {len(dead)} task" + "s" * (len(dead) > 1)
+    yield f"ended too early: {len(dead)} task" + "s" * (len(dead) > 1)
     for task in dead[:MOST]:
-        yield f"  {task.name:<6} {_how(task)}; runs left: {len(status.left(task))}"
+        who = f" (job {task.job}, Slurm says {task.scheduler})" if task.scheduler else ""
+        yield f"  {task.name:<6} {_how(task)}{who}; runs left: {len(status.left(task))}"
+        if task.state == NEVER_STARTED and (line := last_line(Path(task.log))):
+            yield f"         its last words: {line}"
         yield f"         log: {task.log}"
     yield from _more(len(dead))
 
 
 def _how(task: TaskStatus) -> str:
-    who = f"job {task.job}, Slurm says {task.scheduler}" if task.scheduler else _job(task).strip(", ")
+    """Why a task that is over has left runs."""
+    if task.state == FAILED:
+        return f"it failed: {task.said.get('error', 'no reason was given')}"
     if task.state == NEVER_STARTED:
-        why = "it never began to train" + (
-            ": are the outputs visible on the node?" if task.launcher == "slurm" else ""
-        )
-    elif task.scheduler in (None, "FAILED") and task.launcher != "slurm":
-        why = f"pid {task.said.get('pid', '?')} on {task.said.get('host', '?')} is gone: killed, out of memory, a crash"
-    else:
-        why = "its process died"
-    return f"{why} ({who})" if who else why
+        slurm = task.launcher == "slurm"
+        return "it never began to train" + (": are the outputs visible on the node?" if slurm else "")
+    if task.scheduler:
+        return "it died without a word"
+    host = task.said.get("host", "?")
+    return f"it died without a word: no process {task.said.get('pid', '?')} on {host}; killed, out of memory, a crash"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something; nothing where there is no log."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:MOST_CHARACTERS]
 
 
 def _failures(status: StudyStatus) -> Iterator[str]:

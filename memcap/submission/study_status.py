@@ -12,7 +12,7 @@ from memcap.errors import BadInput
 from memcap.records.frozen_cells import frozen_values
 from memcap.records.study_folder import StudyFolder
 from memcap.study.run_states import RunState, held, last_step, run_states
-from memcap.submission.folder import RUNNING
+from memcap.submission.folder import FAILED, RUNNING
 from memcap.submission.task_status import DIED, NEVER_STARTED, TaskStatus, task_statuses
 
 # In the order in which they are named: ended, under way, and what memcap.resume would train.
@@ -69,12 +69,12 @@ class StudyStatus:
 
     @property
     def dead(self) -> list[TaskStatus]:
-        """Tasks that ended without a word and have left runs that no other task has taken over."""
+        """Tasks that ended too early: they have left runs that no other task has taken over."""
         open_states = ("interrupted", "not started")
         return [
             task
             for task in self.tasks
-            if task.state in (DIED, NEVER_STARTED)
+            if task.state in (DIED, NEVER_STARTED, FAILED)
             and any(self.states.get(run_id) in open_states for run_id in task.runs)
         ]
 
