@@ -32,10 +32,11 @@ class Words:
         if (name := self.values.get("study")) is not None:
             return StudyFolder.existing(self.outputs, name)
         known = study_names(self.outputs)
-        if len(known) != 1:
-            has = f"has {len(known)} studies" if known else "has no studies"
-            fix = "study=NAME; python -m memcap.studies lists them" if known else "paths.outputs=DIR"
-            raise BadInput(f"{self.outputs} {has}: say which with {fix}")
+        if not known:
+            raise BadInput(f"{self.outputs} has no studies; say where they are with paths.outputs=DIR")
+        if len(known) > 1:
+            fix = "say which with study=NAME; python -m memcap.studies lists them"
+            raise BadInput(f"{self.outputs} has {len(known)} studies: {fix}")
         return StudyFolder(self.outputs, known[0])
 
 
