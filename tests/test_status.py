@@ -81,7 +81,7 @@ def test_every_state_is_counted(tmp_path: Path, page: Page) -> None:
     # 250 of the 500 steps of the runs that have not failed.
     assert " 50%  250 of 500 member-steps" in text
     assert "  seed=2: RuntimeError: too bad\n" in text
-    assert f"log: {RunFolder(study.outputs, cells[2].run_id).path / 'failure.json'}\n" in text
+    assert f"traceback: {RunFolder(study.outputs, cells[2].run_id).path / 'failure.json'}\n" in text
     assert "goes on with" not in text  # the command that trains one of them will come to the others
     assert study_status(study).counts["interrupted"] == 2
     assert "next:   python -m memcap.resume study=s " in page("study=s")
@@ -102,6 +102,18 @@ def test_a_run_without_its_line_in_the_index_is_found(page: Page) -> None:
     finish_run(study, cell, "diverged")
     (study.path / "index.jsonl").unlink()
     assert study_status(study).counts == {"diverged": 1}
+
+
+def test_a_failure_names_the_log_of_the_task_that_it_happened_in(page: Page) -> None:
+    cells = cells_of(1)
+    study = list_study(Path("outputs"), cells)
+    folder = submission(study, [cells], "local", [{"job_id": "17"}])
+    fail_run(study, cells[0], ValueError("no"))
+    said = {"state": "failed", "job": "17", "host": "n1", "pid": 5}
+    folder.write_state(0, {**said, "started": time.time() - 9, "updated": time.time()})
+    assert f"         log: {folder.logs}/17_0_log.out\n" in page()
+    folder.write_state(0, {**said, "started": time.time() - 900, "updated": time.time() - 800})
+    assert "log: " not in page()
 
 
 def test_only_ten_failures_are_named(page: Page) -> None:

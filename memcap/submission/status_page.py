@@ -127,14 +127,16 @@ def _failures(status: StudyStatus) -> Iterator[str]:
     failed = [run_id for run_id, state in status.states.items() if state == "failed"]
     if not failed:
         return
-    logs = {run_id: task.log for task in status.tasks if task.said for run_id in task.runs}
+    tasks = {run_id: task for task in status.tasks if task.said for run_id in task.runs}
     yield ""
     yield f"failed: {len(failed)} run" + "s" * (len(failed) > 1)
     for run_id in failed[:MOST]:
         folder = RunFolder(status.study.outputs, run_id)
-        error = (folder.read_failure() or {}).get("error", "its failure.json is gone")
-        yield f"  {' '.join(status.overrides[run_id]) or run_id}: {str(error).splitlines()[-1]}"
-        yield f"         log: {logs.get(run_id, folder.path / 'failure.json')}"
+        failure = folder.read_failure() or {"error": "its failure.json is gone"}
+        yield f"  {' '.join(status.overrides[run_id]) or run_id}: {str(failure['error']).splitlines()[-1]}"
+        yield f"         traceback: {folder.path / 'failure.json'}"
+        if (task := tasks.get(run_id)) is not None and task.said_at(failure.get("time")):
+            yield f"         log: {task.log}"
     yield from _more(len(failed))
 
 

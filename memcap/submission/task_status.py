@@ -49,6 +49,12 @@ class TaskStatus:
         spent = float(self.said.get("updated", 0)) - float(self.said.get("started", 0))
         return int(self.said.get("steps_done", 0)) / spent if spent > 0 else 0.0
 
+    def said_at(self, written: Any) -> bool:
+        """Whether its process was there at this time, as records write it."""
+        moment = time.time() - _age_s(written)
+        until = float("inf") if self.state == RUNNING else float(self.said.get("updated", 0)) + 2
+        return float(self.said.get("started", 0)) - 2 <= moment <= until
+
     @property
     def steps_left(self) -> int | None:
         """Member-steps that it has yet to train; None before it has said so."""
@@ -93,7 +99,7 @@ class _Submission:
         self.workers = Workers()
         self.told: dict[str, str] = {}
         self.reachable = False
-        self.being_submitted = record.get("jobs") is None and _age_s(record) < SUBMITTING_S
+        self.being_submitted = record.get("jobs") is None and _age_s(record.get("created")) < SUBMITTING_S
         self.jobs: dict[int, str] = {}
         for job in record.get("jobs") or []:
             self.jobs |= {task: f"{job['job_id']}_{place}" for place, task in enumerate(job.get("tasks", []))}
@@ -168,9 +174,10 @@ def _silent_s(said: Mapping[str, Any]) -> float:
     return time.time() - float(said.get("updated", 0))
 
 
-def _age_s(record: Mapping[str, Any]) -> float:
+def _age_s(written: Any) -> float:
+    """Seconds since a time as records write it; infinite for anything else."""
     try:
-        created = datetime.datetime.strptime(str(record.get("created")), "%Y-%m-%dT%H:%M:%SZ")
+        then = datetime.datetime.strptime(str(written), "%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
         return float("inf")
-    return time.time() - created.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return time.time() - then.replace(tzinfo=datetime.timezone.utc).timestamp()
