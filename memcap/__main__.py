@@ -9,6 +9,10 @@ import sys
 COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
     "memcap.measure": "add measures to finished runs from their weights, without training",
+    "memcap.status": "how far a study is: what runs where, what failed and why; --watch, --json",
+    "memcap.cancel": "stop what trains a study in the background",
+    "memcap.resume": "train what is not finished of a study, without its first command line",
+    "memcap.studies": "list, rename, archive, export and import studies; prune runs that none lists",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 

@@ -42,6 +42,8 @@ LAYERS = (
     ("finished_cells",),
     ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
     ("submission",),  # the same for others: packed, handed over, watched
+    ("study_command",),
+    ("status", "cancel", "resume", "studies"),
     ("train", "measure"),
     ("hydra_session",),
     ("api",),
@@ -173,6 +175,11 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.config.cell", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
         ("memcap.machine", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
         ("memcap.show", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
+        ("memcap.status", "torch wandb pandas scipy hydra omegaconf matplotlib submitit rich"),
+        (
+            "memcap.submission.status_page",
+            "torch wandb pandas scipy hydra omegaconf matplotlib submitit rich",
+        ),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),

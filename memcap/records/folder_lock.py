@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from memcap.records.owner import Owner
+from memcap.records.owner import Owner, seems_alive
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -101,6 +101,12 @@ class FolderLock:
         finally:
             os.close(descriptor)
         return True
+
+
+def seems_held(folder: Path, outputs: Path) -> bool:
+    """Whether a living process has the lock of a folder, as far as one can tell without writing anything."""
+    holder = _holder(folder / ".lock")
+    return bool(holder) and seems_alive(outputs, str(holder))
 
 
 def _open_new(path: Path) -> int:

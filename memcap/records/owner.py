@@ -162,6 +162,22 @@ class Owner:
                 self.renew()
 
 
+def seems_alive(outputs: Path, token: str) -> bool:
+    """Whether an owner lives, as far as one can tell without writing anything: for pages, not for taking locks.
+
+    The heartbeat is compared with this machine's clock, so one of another machine may err by what the clocks differ.
+    """
+    path = Path(outputs) / "owners" / f"{token}.json"
+    try:
+        record = json.loads(path.read_bytes())
+        age_s = time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # a colleague's, or written at this moment
+        return True
+    return not is_gone(record) and age_s <= float(record.get("lease_s", LEASE_EXPIRES_S))
+
+
 def clock_s() -> float:
     """Seconds that pass on this machine, those in which it sleeps included."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -233,6 +233,13 @@ class RunFolder:
             result["studies"] = [*result.get("studies", []), name]
             atomic.write_json(self._truth() / "result.json", result)
 
+    def rename_study(self, old: str, new: str) -> None:
+        """Note in a finished run's result that a study which lists it has another name now."""
+        result = self.read_result()
+        if result is not None and old in (noted := result.get("studies", [])):
+            result["studies"] = list(dict.fromkeys(new if name == old else name for name in noted))
+            atomic.write_json(self._truth() / "result.json", result)
+
     def _write_arrays(self, folder: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for name, group in arrays.items():
             if any(array.dtype.hasobject for array in group.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +88,11 @@ def calibrated(cells: Sequence[Cell], outputs: Path) -> CostModel:
         by_family.setdefault(family(cell.config), []).append(cell.config)
     for name, configs in by_family.items():
         if name not in known and name.startswith("cpu/"):
-            points += [(name, operations(config), measure_step(config)) for config in _spread(configs)]
+            for config in _spread(configs):
+                with suppress(
+                    Exception
+                ):  # what cannot be trained says so where it is trained, and is guessed here
+                    points.append((name, operations(config), measure_step(config)))
     return CostModel(points)
 
 

@@ -5,6 +5,7 @@
 ``tasks.json``      the run ids of each task, with the core-seconds predicted for it
 ``submission.json`` who submitted what and when, options, and the scheduler's job ids
 ``tasks/<k>.json``  what the process of task k has said last: state, progress, where it runs, its error
+``cancelled``       is there once memcap.cancel was called
 ``submitit/``       submitit's own files: pickles, batch scripts and the logs of the tasks
 ==================  ========================================================================================
 
@@ -94,6 +95,14 @@ class SubmissionFolder:
         """Its record; empty where it is torn."""
         record = atomic.read_json(self.path / "submission.json")
         return record if isinstance(record, dict) else {}
+
+    def cancel(self) -> None:
+        """Nothing of it is begun or tried again from now on."""
+        (self.path / "cancelled").touch()
+
+    @property
+    def cancelled(self) -> bool:
+        return (self.path / "cancelled").exists()
 
     # -- what tasks say -------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def start_workers(folder: SubmissionFolder, options: LauncherOptions, slots: Seq
                 visible_gpus=(slot % options.gpus,) if options.gpus else (),
             )
             environment = {"OMP_NUM_THREADS": str(share), **options.environment}
-            with _environment(environment), _deaf_to_ctrl_c():
+            with _environment(environment), _deaf_to_ctrl_c(), _mute():
                 jobs.append(executor.submit(work_through, str(folder.path.absolute())))
     except OSError as error:
         stop_workers(jobs)
@@ -76,6 +76,22 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """What is started in here does not hold our output open: ``| tee`` and ``$(...)`` would wait for the workers."""
+    null = os.open(os.devnull, os.O_RDWR)
+    before = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        for descriptor in (1, 2):
+            os.dup2(null, descriptor)
+        yield
+    finally:
+        for descriptor, ours in zip((1, 2), before, strict=True):
+            os.dup2(ours, descriptor)
+            os.close(ours)
+        os.close(null)
 
 
 @contextmanager

@@ -121,6 +121,11 @@ def states(job_ids: Sequence[str]) -> dict[str, str]:
     return told
 
 
+def reachable() -> bool:
+    """Whether Slurm answers on this machine, so that a job that it does not name is one that it has forgotten."""
+    return _has("squeue") and _output(["squeue", "-h", "-n", "memcap-none-has-this-name"]) is not None
+
+
 def cancel(job_ids: Sequence[str]) -> str | None:
     """Cancels jobs and array tasks; the words of scancel where it could not."""
     if not job_ids:

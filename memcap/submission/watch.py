@@ -145,6 +145,8 @@ def _to_try_again(submitter: Submitter, watch: Watch, tries: Counter[str]) -> li
     A run that was in training when its process died may be why it died: those are tried again in small tasks.
     """
     ledger, options = submitter.ledger, submitter.options
+    if watch.submitted.folder.cancelled:
+        return []
     tasks: list[PlannedTask] = []
     suspects: list[Cell] = []
     for number in watch.dead():

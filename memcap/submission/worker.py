@@ -62,7 +62,7 @@ def work_through(submission: str) -> int:
     """
     folder, taken, failed = SubmissionFolder(Path(submission)), 0, 0
     for task in range(len(folder.read_tasks())):
-        if folder.claim(task):
+        if not folder.cancelled and folder.claim(task):
             taken += 1
             try:
                 run_task(submission, task)
