@@ -20,7 +20,7 @@ from memcap.submission.cost import note_costs
 from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
 
 SAY_EVERY_S: Final = 5.0
-REQUEUE_WAIT_S: Final = 60.0  # until Slurm takes a task that has asked to be queued again
+COMMAND_TIMEOUT_S: Final = 60.0
 
 
 class TaskFailed(RuntimeError):
@@ -39,10 +39,9 @@ def run_task(submission: str, task: int) -> dict[str, int]:
     try:
         counts = _train(told)
     except Interrupted as error:
-        again = str(error) == "SIGUSR2" and "SLURM_JOB_ID" in os.environ
+        _ignore()
+        again = str(error) == "SIGUSR2" and _requeue()
         told.end(REQUEUED if again else STOPPED)
-        if again:
-            _requeue()
         raise SystemExit(128 + signal.SIGTERM) from None
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -145,9 +144,18 @@ def _listen() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(signal.Signals(number).name)
 
+    _on_stop(stop)
+
+
+def _ignore() -> None:
+    """Slurm sends SIGTERM twice, and once more when it queues a task again: the last word is said in any case."""
+    _on_stop(signal.SIG_IGN)
+
+
+def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGUSR2, stop)
+        signal.signal(signal.SIGTERM, handler)
+        signal.signal(signal.SIGUSR2, handler)
 
 
 def _use_the_cores_given() -> None:
@@ -156,15 +164,19 @@ def _use_the_cores_given() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", given)
 
 
-def _requeue() -> None:
-    """Asks Slurm to queue this task again, and waits to be ended by it; a task that it does not take ends by itself."""
-    job = _job()
-    assert job is not None
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"memcap: scontrol requeue {job}: {' '.join(done.stderr.split())}", file=sys.stderr)
-        return
-    time.sleep(REQUEUE_WAIT_S)
+def _requeue() -> bool:
+    """Asks Slurm to queue this task again, whatever it ends with; False, with Slurm's words, where it does not."""
+    if "SLURM_JOB_ID" not in os.environ or (job := _job()) is None:
+        return False
+    command = ["scontrol", "requeue", job]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S)
+        refused = done.stderr if done.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        refused = str(error)
+    if refused is not None:
+        print(f"memcap: {' '.join(command)}: {' '.join(refused.split())}", file=sys.stderr)
+    return refused is None
 
 
 def _job() -> str | None:
