@@ -15,12 +15,14 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +65,7 @@ class Soak:
                 self.train(self.disturbed)  # nothing is left to train: tidies the index
                 found = self.compared()
             finally:
+                self.end()
                 if self.options.keep:
                     shutil.copytree(
                         self.disturbed, self.folder / "kept", ignore=shutil.ignore_patterns("*.pkl")
@@ -118,6 +121,13 @@ class Soak:
     def submitting(self) -> int | None:
         """The process that submits at present."""
         return self.submitter.pid if self.submitter is not None and self.submitter.poll() is None else None
+
+    def end(self) -> None:
+        """Nothing of the study is at work any more, however the soak has ended."""
+        if (pid := self.submitting()) is not None:
+            os.kill(pid, signal.SIGKILL)
+        with suppress(subprocess.CalledProcessError):
+            self.cluster.run("scancel", f"--name={STUDY}")
 
     def train(self, folder: Path) -> None:
         """By the plain launcher, in one process."""
