@@ -21,10 +21,11 @@ from memcap.listing import index_finished, list_cells
 from memcap.outcome import CellOutcome
 from memcap.pack_recorder import PackRecorder
 from memcap.records.closing import print_closing
+from memcap.records.leftovers import remove_leftovers
 from memcap.records.progress import Progress
 from memcap.records.run_folder import RunFolder
 from memcap.remeasuring import measure_finished
-from memcap.resumption import Resumption, resumptions
+from memcap.resumption import Resumption, remove_orphans, resumptions
 from memcap.training import Training, train_population
 
 STOPPED = (KeyboardInterrupt, Interrupted)
@@ -74,6 +75,7 @@ class StudyRun:
                 self._train_busy()
                 if self.part is None:
                     self._answer_agent()
+                    self._clean_up()
         except STOPPED as error:
             stopped = error
         except BadInput:
@@ -87,6 +89,13 @@ class StudyRun:
         if stopped is not None:
             raise stopped
         return [ledger.by_id[run_id] for run_id in self.ids]
+
+    def _clean_up(self) -> None:
+        """Removes what processes have left that were killed when their runs were finished already."""
+        ledger = self.ledger
+        skipped = [outcome.cell.run_id for outcome in ledger.outcomes if outcome.status == "skipped"]
+        remove_leftovers(ledger.outputs, skipped, ledger.owner)
+        remove_orphans(ledger.outputs)
 
     def _leave_nothing(self) -> None:
         """Removes the study's folder and the folders above, as long as they are empty: nothing was written."""

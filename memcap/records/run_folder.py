@@ -139,7 +139,9 @@ class RunFolder:
         noted = atomic.read_json(self.path / "attempt.json")
         if not isinstance(noted, dict) or self.read_failure() is not None:
             return None
-        return None if self._valid_result(self.path / "attempt") is not None else noted
+        # A process that was killed right after it wrote the result has left the note of an attempt that has ended.
+        ended = int((self.read_result() or {}).get("attempts", 0))
+        return None if ended >= int(noted.get("attempts", 0)) else noted
 
     def has_rows(self, rows: int) -> bool:
         """Whether the unfinished attempt has written at least so many measurements."""
@@ -177,7 +179,7 @@ class RunFolder:
         counts = {"attempts": attempt, "failures": self.failures(), **(note or {})}
         atomic.write_json(self.path / "attempt.json", counts, survives="kill")
         (self.path / "failure.json").unlink(missing_ok=True)
-        for left in (self.work / "result.json", *self.work.glob("*.npz")):
+        for left in (self.work / "result.json", *self.work.glob("*.npz"), *self.work.glob(".*.tmp")):
             left.unlink(missing_ok=True)
         atomic.write_text(self.work / "config.yaml", _yaml(config), survives="kill")
         return attempt
