@@ -28,6 +28,8 @@ EXPLANATIONS = {
     " GROUP=OPTION",
     r"Config group override must be a string or a list. Got (\w+)": "a group takes the name of an option, as in"
     " model=mlp, got a value of type {0}",
+    r"In 'hardware/(\w+)': Could not override 'launcher'": "hardware={0} is for sweeps of memcap.train: no tasks are"
+    " submitted here; use hardware=cpu or hardware=cuda",
     r"Additional config directory '(.+)' not found": "--config-dir: there is no directory {0}",
     r"Cannot find primary config '(.+?)'": "--config-name: there is no configuration {0}",
     r"The --resolve flag can only be used": "--resolve needs --cfg or --help",

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from memcap.command_line import RunFailed, config_path, run_hydra
 from memcap.environment import tracking_overrides
+from memcap.errors import BadInput
 
 if TYPE_CHECKING:
     from memcap.cells import CellOutcome
@@ -32,6 +33,7 @@ NOT_SHOWN = (
     "allow_targets=",
     "experiment=null",
 )
+SUBMITTING = ("slurm", "local")  # launchers that hand cells to other processes
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -51,6 +53,9 @@ def composed_cell(config: DictConfig) -> Cell:
 
     values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     hydra_config = HydraConfig.get()
+    launcher = hydra_config.runtime.choices.get("hydra/launcher")
+    if hydra_config.mode == RunMode.RUN and launcher in SUBMITTING:
+        raise BadInput(f"hydra/launcher={launcher} trains what -m asks for, a single run too; add -m")
     own = [text for text in hydra_config.overrides.task if not text.lstrip("+").startswith(NOT_SHOWN)]
     cell = Cell.from_values(values, own)
     if cell.config.study is None:

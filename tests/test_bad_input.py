@@ -62,6 +62,8 @@ CASES = [
     (["-m", "measure.points=5,24"], "measure.points", "cannot be swept"),
     (["-m", "measure=light,full"], "measure", "cannot be swept"),
     (["-m", "hardware=cpu,cuda"], "hardware", "cannot be swept"),
+    (["hardware=slurm_cpu"], "hydra/launcher=slurm", "add -m"),
+    (["-m", "launcher.cpus=1,2"], "launcher.cpus", "cannot be swept"),
     (["-m", "cells=missing.csv"], "cells", "missing.csv"),
     (["study=../escape"], "study", "../escape"),
     (["data.batch_size=500"], "data.batch_size", "300"),

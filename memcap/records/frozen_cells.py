@@ -7,13 +7,15 @@ from it, so that 10,000 cells take 2 MB and not 25.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from memcap.config.cell import Cell
 from memcap.errors import BadInput
 from memcap.records import atomic
+
+_ID_FIRST: Final = b'{"run_id":"'  # as every line begins that this module writes
 
 
 def write_frozen(path: Path, cells: Sequence[Cell]) -> None:
@@ -29,9 +31,7 @@ def read_frozen(path: Path, run_ids: Iterable[str] | None = None) -> list[Cell]:
     """
     wanted = None if run_ids is None else set(run_ids)
     cells = []
-    for record, values in _records(path):
-        if wanted is not None and record["run_id"] not in wanted:
-            continue
+    for record, values in _records(path, lambda run_id: wanted is None or run_id in wanted):
         cell = Cell.from_values(values, record["overrides"])
         if cell.run_id != record["run_id"]:
             raise BadInput(
@@ -115,14 +115,22 @@ def _text(cells: Mapping[str, tuple[list[str], dict[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _records(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each cell's line with the values that it stands for."""
+def _records(
+    path: Path, wanted: Callable[[str], bool] = lambda run_id: True
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The line of each wanted cell with the values that it stands for.
+
+    Of the others only the id is read: each of 1000 tasks opens the file of 100,000 cells.
+    """
     try:
         first, *lines = path.read_bytes().splitlines()
         base = json.loads(first)["base"]
         for line in lines:
+            if line.startswith(_ID_FIRST) and not wanted(line[len(_ID_FIRST) :].partition(b'"')[0].decode()):
+                continue
             record = json.loads(line)
-            yield record, changed(base, record["changes"])
+            if wanted(record["run_id"]):
+                yield record, changed(base, record["changes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path} cannot be read as the cells of a sweep: {error}; give the sweep's command again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ def family(config: RunConfig) -> str:
     hardware = config.hardware
     if hardware.device != "cpu":
         return f"{hardware.device}/{hardware.dtype}"
-    fused = hardware.engine != "batched" and missing() is None and takes(config)
+    fused = hardware.engine != "batched" and _fused_here() and takes(config)
     return f"cpu/{hardware.dtype}/{'fused' if fused else 'batched'}"
 
 
@@ -164,6 +165,12 @@ def read_points(outputs: Path) -> list[tuple[str, float, float]]:
         except (ValueError, KeyError, TypeError):
             continue
     return [(name, count, float(np.median(seconds))) for (name, count), seconds in noted.items()]
+
+
+@functools.cache
+def _fused_here() -> bool:
+    """Asked of 10,000 cells, each answer would look through the import path."""
+    return missing() is None
 
 
 def _spread(configs: Sequence[RunConfig]) -> list[RunConfig]:

@@ -35,6 +35,14 @@ def test_cells_of_every_kind_come_back_equal(tmp_path: Path) -> None:
     assert read_frozen(tmp_path / "cells.jsonl", some) == [written[1], written[4]]
 
 
+def test_lines_that_another_program_has_written_are_found_by_their_ids_too(tmp_path: Path) -> None:
+    path, written = tmp_path / "cells.jsonl", cells(*MIXED)
+    write_frozen(path, written)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(dict(reversed(row.items()))) + "\n" for row in rows))
+    assert read_frozen(path, {written[2].run_id}) == [written[2]]
+
+
 def test_a_line_holds_only_what_differs(tmp_path: Path) -> None:
     write_frozen(tmp_path / "cells.jsonl", cells(("seed=1",), ("seed=2", "model.width=9")))
     *_, last = (tmp_path / "cells.jsonl").read_text().splitlines()

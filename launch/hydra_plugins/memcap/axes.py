@@ -19,6 +19,7 @@ NOT_SWEPT = (
     "max_attempts",
     "allow_targets",
     "tracking",
+    "launcher",
     "paths",
     "records",
     "checkpoint",

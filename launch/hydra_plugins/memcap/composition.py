@@ -98,6 +98,16 @@ class CellComposer:
         mine = _sweeper_params(self.master_config)
         return [" ".join(k) for k, c in self._compositions.items() if c.sweeper_params not in (None, mine)]
 
+    def foreign_launchers(self) -> list[str]:
+        """Cells' choices that bring a launcher of their own, or its options, which come too late there."""
+        mine = self.master_config.hydra.runtime.choices
+        groups = ("hydra/launcher", "launcher")
+        return [
+            " ".join(key)
+            for key, composition in self._compositions.items()
+            if any(composition.choices.get(group) != mine.get(group) for group in groups)
+        ]
+
     def is_group(self, key: str) -> bool:
         """Whether the key is a group with options (``model``) and not a value (``model.width``)."""
         if "." in key or not key:

@@ -147,6 +147,10 @@ class MemcapSweeper(Sweeper):
                 f"{choice} brings a sweep of its own (hydra.sweeper.params), which would be lost in this one; run"
                 " such presets one by one"
             )
+        for choice in composer.foreign_launchers():
+            raise BadInput(
+                f"{choice} brings a launcher of its own, which would be lost in this sweep; run such presets one by one"
+            )
         known = composer.known_keys()
         for axis in axes:
             for key in axis.keys:
