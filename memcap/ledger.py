@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ class Ledger:
     @property
     def agent_run_id(self) -> str | None:
         """The W&B run that an agent expects of this sweep, which it can as long as that is a single run."""
-        return agent_run_id(os.environ) if len(self.by_id) == 1 else None
+        return agent_run_id(os.environ) if len(self.by_id) == 1 and self.part is None else None
 
     @property
     def wandb_folder(self) -> Path:
@@ -74,6 +75,9 @@ class Ledger:
         """The tracker of this sweep's W&B runs, made once there is something to train."""
         if self.tracker is None:
             tracking, name, folder = self.config.tracking, self.study.name, self.wandb_folder
+            if self.part is not None and tracking.per == "study":
+                # Who waits for all parts writes the study's one run.
+                tracking = dataclasses.replace(tracking, mode="disabled")
             if tracking.per == "study" and tracking.mode != "disabled" and self.agent_run_id is None:
                 cells = [outcome.cell for outcome in self.outcomes]
                 self.tracker = StudyTracker(tracking, name, folder, self.study.path, cells)

@@ -90,10 +90,10 @@ def calibrated(cells: Sequence[Cell], outputs: Path) -> CostModel:
     for name, configs in by_family.items():
         if name not in known and name.startswith("cpu/"):
             for config in _spread(configs):
-                with suppress(
-                    Exception
-                ):  # what cannot be trained says so where it is trained, and is guessed here
+                # What cannot be trained says so where it is trained, and is guessed here.
+                with suppress(Exception):
                     points.append((name, operations(config), measure_step(config)))
+                    note_point(outputs, config, points[-1][2])
     return CostModel(points)
 
 

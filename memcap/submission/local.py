@@ -35,7 +35,7 @@ def start_workers(folder: SubmissionFolder, options: LauncherOptions, slots: Seq
     """
     import submitit
 
-    from memcap.submission.worker import work_through
+    from memcap.submission.worker import GPUS_GIVEN, work_through
 
     share = options.cpus or max(1, num_cores() // num_workers(options))
     jobs = []
@@ -45,16 +45,30 @@ def start_workers(folder: SubmissionFolder, options: LauncherOptions, slots: Seq
             executor.update_parameters(
                 timeout_min=A_YEAR_MINUTES,
                 stderr_to_stdout=True,
-                gpus_per_node=1 if options.gpus else 0,
-                visible_gpus=(slot % options.gpus,) if options.gpus else (),
             )
-            environment = {"OMP_NUM_THREADS": str(share), **options.environment}
+            environment = {
+                "OMP_NUM_THREADS": str(share),
+                GPUS_GIVEN: visible_gpu(slot, options.gpus, os.environ.get("CUDA_VISIBLE_DEVICES")),
+                **options.environment,
+            }
             with _environment(environment), _deaf_to_ctrl_c(), _mute():
                 jobs.append(executor.submit(work_through, str(folder.path.absolute())))
-    except OSError as error:
+    except BaseException as error:
         stop_workers(jobs)
-        raise BadInput(f"hydra/launcher=local cannot start a worker: {error}") from None
+        if isinstance(error, OSError):
+            raise BadInput(f"hydra/launcher=local cannot start a worker: {error}") from None
+        raise
     return jobs
+
+
+def visible_gpu(slot: int, gpus: int | None, inherited: str | None) -> str:
+    """What worker ``slot`` may see: one of the first ``gpus`` that this process sees; without a number, all of them."""
+    if gpus is None:
+        return "all" if inherited is None else inherited
+    seen = [str(k) for k in range(gpus)] if inherited is None else [g for g in inherited.split(",") if g]
+    if len(seen) < gpus:
+        raise BadInput(f"launcher.gpus={gpus}, but CUDA_VISIBLE_DEVICES={inherited} shows {len(seen)}")
+    return seen[slot % gpus]
 
 
 def stop_workers(jobs: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -21,6 +22,11 @@ from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, S
 
 SAY_EVERY_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 60.0
+MOST_STARTS_IN_VAIN: Final = 2
+IN_VAIN: Final = "the time limit came before anything was trained; raise launcher.time_minutes"
+GPUS_GIVEN: Final = (
+    "MEMCAP_VISIBLE_GPUS"  # what a local worker may see, since submitit hides all or counts from 0
+)
 
 
 class TaskFailed(RuntimeError):
@@ -40,7 +46,11 @@ def run_task(submission: str, task: int) -> dict[str, int]:
         counts = _train(told)
     except Interrupted as error:
         _ignore()
-        again = str(error) == "SIGUSR2" and _requeue()
+        near_the_limit = str(error) == "SIGUSR2"
+        if near_the_limit and told.starts_in_vain() >= MOST_STARTS_IN_VAIN:
+            told.end(FAILED, error=IN_VAIN)
+            raise TaskFailed(IN_VAIN) from None
+        again = near_the_limit and _requeue()
         told.end(REQUEUED if again else STOPPED)
         raise SystemExit(128 + signal.SIGTERM) from None
     except BaseException as error:
@@ -59,6 +69,7 @@ def work_through(submission: str) -> int:
 
     Returns how many it took; raises TaskFailed at the end where runs failed.
     """
+    _see_the_gpus_given()
     folder, taken, failed = SubmissionFolder(Path(submission)), 0, 0
     for task in range(len(folder.read_tasks())):
         if not folder.cancelled and folder.claim(task):
@@ -66,6 +77,9 @@ def work_through(submission: str) -> int:
             try:
                 run_task(submission, task)
             except TaskFailed:
+                failed += 1
+            except Exception:  # the task has said why; the next one may do better
+                traceback.print_exc()
                 failed += 1
     if failed:
         raise TaskFailed(f"runs failed in {failed} of {taken} tasks; see memcap.status")
@@ -84,6 +98,7 @@ class TaskReport:
             "pid": os.getpid(),
             "job": _job(),
             "starts": int(before.get("starts", 0)) + 1,
+            "starts_in_vain": int(before.get("starts_in_vain", 0)),
             "started": time.time(),
         }
         self.look: Callable[[], dict[str, Any]] = dict
@@ -108,6 +123,13 @@ class TaskReport:
             self.folder.write_state(self.task, self.record)
         except OSError as error:
             print(f"memcap: the state of task {self.task} could not be written: {error}", file=sys.stderr)
+
+    def starts_in_vain(self) -> int:
+        """How many starts in a row, this one included, have trained nothing."""
+        self.record |= self.look()
+        moved = self.record.get("steps_done", 0) > 0
+        self.record["starts_in_vain"] = 0 if moved else self.record["starts_in_vain"] + 1
+        return int(self.record["starts_in_vain"])
 
     def end(self, state: str, error: str | None = None) -> None:
         """The last word of this task."""
@@ -158,6 +180,15 @@ def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers)
         signal.signal(signal.SIGUSR2, handler)
 
 
+def _see_the_gpus_given() -> None:
+    """Before torch looks: the GPU of this worker, or those that its submitter saw."""
+    given = os.environ.get(GPUS_GIVEN)
+    if given == "all":
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    elif given is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = given
+
+
 def _use_the_cores_given() -> None:
     """OpenMP, and with it torch, starts as many threads as the task was given cores; before torch is imported."""
     if given := os.environ.get("SLURM_CPUS_PER_TASK"):
@@ -166,7 +197,7 @@ def _use_the_cores_given() -> None:
 
 def _requeue() -> bool:
     """Asks Slurm to queue this task again, whatever it ends with; False, with Slurm's words, where it does not."""
-    if "SLURM_JOB_ID" not in os.environ or (job := _job()) is None:
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm" or (job := _job()) is None:
         return False
     command = ["scontrol", "requeue", job]
     try:
@@ -180,10 +211,12 @@ def _requeue() -> bool:
 
 
 def _job() -> str | None:
-    """The id of this task in its scheduler."""
+    """The id of this task in its scheduler; a local worker inside a Slurm allocation is no task of Slurm."""
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        return os.environ.get("SUBMITIT_LOCAL_JOB_ID")
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID")
+    return os.environ.get("SLURM_JOB_ID")
 
 
 def _one_line(error: BaseException) -> str:
