@@ -40,6 +40,7 @@ class Submitted:
     jobs: list[dict[str, Any]]
     workers: list[Any]
     attempts: dict[str, int]  # of each run, before
+    failures: dict[str, int]  # the same
 
 
 class Submitter:
@@ -71,6 +72,7 @@ class Submitter:
         folder = SubmissionFolder.create(self.ledger.study.path)
         runs = [RunFolder(self.ledger.outputs, cell.run_id) for task in tasks for cell in task.cells]
         before = {run.run_id: run.attempts() if run.path.exists() else 0 for run in runs}
+        failed = {run.run_id: run.failures() if run.path.exists() else 0 for run in runs}
         record = {
             "launcher": self.launcher,
             "options": self.options.to_dict(),
@@ -93,7 +95,7 @@ class Submitter:
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        return Submitted(folder, tasks, jobs, workers, before)
+        return Submitted(folder, tasks, jobs, workers, before, failed)
 
 
 def submit_cells(
