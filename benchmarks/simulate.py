@@ -84,7 +84,7 @@ def submit(
         list_cells(ledger, ["seed", "model.width"], "a simulation")
     folder = SubmissionFolder.create(ledger.study.path)
     with timed(f"freeze {len(tasks)} tasks", number):
-        folder.write_plan(tasks)
+        folder.write_plan(tasks, {})
         folder.write_submission({"launcher": "slurm", "options": {}, "axes": [], "command": "", "jobs": []})
     return folder, tasks
 
@@ -155,7 +155,8 @@ def print_sizes(outputs: Path, runs: dict[str, int]) -> None:
         blocks, content = sum(s.st_blocks * 512 for s in stats), sum(s.st_size for s in stats)
         print(
             f"{name + '/':<10}{number} runs: {len(stats)} inodes ({len(stats) / number:.2f} a run),"
-            f" {blocks / 2**30:.3f} GiB on disk ({blocks / number / 1e3:.2f} kB a run), {content / 2**30:.3f} GiB of content"
+            f" {blocks / 2**30:.3f} GiB on disk ({blocks / number / 1e3:.2f} kB a run),"
+            f" {content / 2**30:.3f} GiB of content"
         )
 
 

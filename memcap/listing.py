@@ -10,6 +10,8 @@ from memcap.records.frozen_cells import add_frozen
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import index_row
 
+ENDED = ("skipped", "finished", "diverged")
+
 
 def list_cells(ledger: Ledger, axes: Sequence[str], command: str) -> None:
     """Enters the cells in the study, and in its index those that another study has finished already.
@@ -30,7 +32,7 @@ def index_finished(ledger: Ledger) -> None:
     indexed = ledger.study.read_index()
     for outcome in ledger.outcomes:
         folder = RunFolder(ledger.outputs, outcome.cell.run_id)
-        if outcome.status != "skipped" or folder.run_id in indexed:
+        if outcome.status not in ENDED or folder.run_id in indexed:
             continue
         folder.add_study(ledger.study.name)
         result = folder.read_result()

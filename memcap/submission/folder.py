@@ -15,7 +15,7 @@ Numbers are never used twice, so a job id that a new Slurm gives again meets no 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +23,17 @@ from memcap.config.cell import Cell
 from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.frozen_cells import read_frozen, write_frozen
+from memcap.records.run_folder import RunFolder
 from memcap.submission.plan import PlannedTask
 
 SCHEMA: Final = 1
 RUNNING, DONE, FAILED, STOPPED, REQUEUED = "running", "done", "failed", "stopped", "requeued"
+
+
+def _is_newer(cell: Cell, attempts: Mapping[str, int]) -> bool:
+    """Whether the run has a result of an attempt that is not counted yet."""
+    result = RunFolder(Path(cell.config.paths.outputs), cell.run_id).read_result() or {}
+    return int(result.get("attempts", 0)) > attempts.get(cell.run_id, 0)
 
 
 class SubmissionFolder:
@@ -64,10 +71,21 @@ class SubmissionFolder:
         """submitit's folder."""
         return self.path / "submitit"
 
-    def write_plan(self, tasks: Sequence[PlannedTask]) -> None:
-        """The cells and their tasks, before anything is submitted."""
+    def write_plan(self, tasks: Sequence[PlannedTask], attempts: Mapping[str, int]) -> None:
+        """The cells and their tasks, before anything is submitted.
+
+        ``attempts`` of the results that are there already, by run id: a task that starts again knows by them what it
+        has finished itself, also of runs that it was forced to train.
+        """
         write_frozen(self.path / "cells.jsonl", [cell for task in tasks for cell in task.cells])
-        rows = [{"runs": [c.run_id for c in t.cells], "core_seconds": t.core_seconds} for t in tasks]
+        rows = [
+            {
+                "runs": [cell.run_id for cell in task.cells],
+                "core_seconds": task.core_seconds,
+                "attempts": {c.run_id: attempts[c.run_id] for c in task.cells if attempts.get(c.run_id)},
+            }
+            for task in tasks
+        ]
         atomic.write_text(self.path / "tasks.json", atomic.strict_json({"schema": SCHEMA, "tasks": rows}))
         (self.path / "tasks").mkdir(exist_ok=True)
 
@@ -79,8 +97,10 @@ class SubmissionFolder:
         return list(plan["tasks"])
 
     def read_cells(self, task: int) -> list[Cell]:
-        """The cells of one task, as they were submitted."""
-        return read_frozen(self.path / "cells.jsonl", self.read_tasks()[task]["runs"])
+        """The cells of one task, as they were submitted, without those that it was forced to train and has trained."""
+        planned = self.read_tasks()[task]
+        cells = read_frozen(self.path / "cells.jsonl", planned["runs"])
+        return [cell for cell in cells if not (cell.config.force and _is_newer(cell, planned["attempts"]))]
 
     def write_submission(self, record: dict[str, Any]) -> None:
         """Written last: a submission without it was not submitted."""

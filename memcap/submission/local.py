@@ -110,16 +110,13 @@ def _mute() -> Iterator[None]:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """What is started in here ignores SIGINT, which a terminal sends to all processes of a command.
+    """What is started in here is deaf to SIGINT and SIGHUP, which a terminal sends to all processes of a command.
 
-    submitit's controller would give its worker one second; who started them sends SIGTERM instead.
+    submitit's controller would give its worker one second; who started them sends SIGTERM instead. The signals are
+    blocked, which is inherited, and reach this process when it is over.
     """
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which has no say in this
-        yield
-        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

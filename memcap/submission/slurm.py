@@ -46,7 +46,7 @@ def submit(
 
     executor = submitit.SlurmExecutor(folder=folder.logs, python=options.python)
     try:
-        executor.update_parameters(**parameters(options, name, minutes))
+        executor.update_parameters(**{**parameters(options, name, minutes), "job_name": job_name(folder)})
     except (ValueError, TypeError) as error:
         raise BadInput(f"launcher: {' '.join(str(error).split())}") from None
     size = options.max_array_size or max_array_size()
@@ -67,7 +67,12 @@ def submit(
 
 
 def parameters(options: LauncherOptions, name: str, minutes: int) -> dict[str, Any]:
-    """submitit's names; environment variables are set in the batch script, before anything else of the site's."""
+    """submitit's names; environment variables are set in the batch script, before anything else of the site's.
+
+    Raises BadInput for what would take memcap's jobs away from it.
+    """
+    if taken := {key.replace("-", "_") for key in options.extra} & {"job_name", "no_requeue"}:
+        raise BadInput(f"launcher.extra cannot have {min(taken)}: memcap knows its jobs by it; leave it out")
     setup = [f"export {key}={shlex.quote(value)}" for key, value in options.environment.items()]
     parameters = {
         "job_name": name[:64],
@@ -89,6 +94,14 @@ def parameters(options: LauncherOptions, name: str, minutes: int) -> dict[str, A
     return {key: value for key, value in parameters.items() if value is not None}
 
 
+def job_name(folder: SubmissionFolder) -> str:
+    """The study's name and the submission's number: a job with one of its ids that is called otherwise is another's.
+
+    A Slurm whose state was wiped gives its ids again.
+    """
+    return f"{folder.path.parents[1].name[:55]}-{folder.path.name}"
+
+
 def time_limit_minutes(wall_seconds: float) -> int:
     """A limit with room for a slow node; a task that meets it saves what it has, and is queued again."""
     return max(LEAST_MINUTES, round(3 * wall_seconds / 60))
@@ -100,23 +113,25 @@ def max_array_size() -> int:
     return max(1, int(found[1]) if found else USUAL_MAX_ARRAY_SIZE)
 
 
-def states(job_ids: Sequence[str]) -> dict[str, str]:
+def states(job_ids: Sequence[str], name: str | None = None) -> dict[str, str]:
     """The state of each job or array task by its id (``17_3``), as squeue or, once it is over, sacct tells it.
 
-    Empty where neither can be asked; a job that both have forgotten is left out.
+    Empty where neither can be asked; a job that both have forgotten, or that is not called ``name``, is left out.
     """
     if not job_ids:
         return {}
     ids = ",".join(job_ids)
     told: dict[str, str] = {}
     accounting = (
-        _output(["sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State"]) if _has("sacct") else None
+        _output(["sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State,JobName"])
+        if _has("sacct")
+        else None
     )
-    queue = _output(["squeue", "-h", "-r", "-j", ids, "-o", "%i|%T"]) if _has("squeue") else None
+    queue = _output(["squeue", "-h", "-r", "-j", ids, "-o", "%i|%T|%j"]) if _has("squeue") else None
     for text in (accounting, queue):  # the queue knows better what is not over
         for line in (text or "").splitlines():
-            job, _, state = line.partition("|")
-            for one in _expanded(job):
+            job, state, called = line.split("|", 2)
+            for one in _expanded(job) if name in (None, called) else []:
                 told[one] = state.split()[0] if state else "UNKNOWN"
     return told
 

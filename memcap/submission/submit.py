@@ -29,6 +29,7 @@ from memcap.submission.options import LauncherOptions
 from memcap.submission.plan import PlannedTask, plan
 
 TASKS_A_WORKER = 4  # at least, so that workers end at about the same time
+LEAST_SIGNALS = 3  # a time limit is at least so many times as long as the notice of it
 
 
 @dataclasses.dataclass
@@ -40,6 +41,7 @@ class Submitted:
     jobs: list[dict[str, Any]]
     workers: list[Any]
     attempts: dict[str, int]  # of each run, before
+    failures: dict[str, int]  # the same
 
 
 class Submitter:
@@ -71,6 +73,7 @@ class Submitter:
         folder = SubmissionFolder.create(self.ledger.study.path)
         runs = [RunFolder(self.ledger.outputs, cell.run_id) for task in tasks for cell in task.cells]
         before = {run.run_id: run.attempts() if run.path.exists() else 0 for run in runs}
+        failed = {run.run_id: run.failures() if run.path.exists() else 0 for run in runs}
         record = {
             "launcher": self.launcher,
             "options": self.options.to_dict(),
@@ -79,7 +82,7 @@ class Submitter:
             "jobs": None,
         }
         try:
-            folder.write_plan(tasks)
+            folder.write_plan(tasks, self.ledger.known_attempts)
             folder.write_submission(record)  # before the jobs, which read it
             numbers, jobs, workers = list(range(len(tasks))), [], []
             if self.launcher == "slurm":
@@ -93,7 +96,7 @@ class Submitter:
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        return Submitted(folder, tasks, jobs, workers, before)
+        return Submitted(folder, tasks, jobs, workers, before, failed)
 
 
 def submit_cells(
@@ -105,7 +108,7 @@ def submit_cells(
     ended, else at once, with the status ``submitted`` for what others train from now on.
     """
     check_shared(cells)
-    _check_submitter(cells, launcher, options)
+    options = _checked(cells, launcher, options)
     name = cells[0].config.study
     assert name is not None
     ledger = Ledger(cells, name)
@@ -127,8 +130,12 @@ def submit_cells(
         raise
     if submitted is not None and not options.wait:
         print_submitted(submitter, submitted)
+        if cells[0].config.tracking.per == "study" and cells[0].config.tracking.mode != "disabled":
+            print(
+                "memcap: tracking.per=study: its W&B run is written by a command that waits, not by this one"
+            )
         return _in_order(cells, ledger, "submitted")
-    from memcap.submission.watch import wait_for
+    from memcap.submission.waiting import wait_for
 
     wait_for(submitter, submitted)
     return _in_order(cells, ledger, "interrupted")
@@ -184,17 +191,33 @@ def _in_order(cells: Sequence[Cell], ledger: Ledger, status: str) -> list[CellOu
     return [ledger.by_id[cell.run_id] for cell in cells]
 
 
-def _check_submitter(cells: Sequence[Cell], launcher: str, options: LauncherOptions) -> None:
-    """Raises BadInput for what can be known here; whether a node has its device, only the node knows."""
-    if launcher == "slurm":
-        slurm.check_slurm()
-        for cell in cells:
-            check_mps(cell)
-            check_engine(cell.config)
-            if cell.config.hardware.memory_gib is not None:
-                check_fits(cell.config)
-        check_writable(Path(cells[0].config.paths.outputs))
-    else:
-        check_machine(cells)
+def _checked(cells: Sequence[Cell], launcher: str, options: LauncherOptions) -> LauncherOptions:
+    """The options, with the GPUs of this machine where its workers need them.
+
+    Raises BadInput for what can be known here; whether a node has its device, only the node knows.
+    """
+    config = cells[0].config
+    if config.fail_fast and not options.wait:
+        raise BadInput("fail_fast=true needs launcher.wait=true: nobody would stop the other tasks")
     if options.python is not None and not options.python.strip():
         raise BadInput('launcher.python must be a command or null, got ""')
+    if launcher == "local":
+        check_machine(cells)
+        if options.gpus is None and any(cell.config.hardware.device == "cuda" for cell in cells):
+            import torch
+
+            options = dataclasses.replace(options, gpus=torch.cuda.device_count())
+        return options
+    slurm.check_slurm()
+    for cell in cells:
+        check_mps(cell)
+        check_engine(cell.config)
+        if cell.config.hardware.memory_gib is not None:
+            check_fits(cell.config)
+    check_writable(Path(config.paths.outputs))
+    if options.time_minutes is not None and 60 * options.time_minutes < LEAST_SIGNALS * options.signal_s:
+        raise BadInput(
+            f"launcher.time_minutes={options.time_minutes} leaves no time to train before the signal"
+            f" {options.signal_s} s ahead of the limit; raise it, or lower launcher.signal_s"
+        )
+    return options

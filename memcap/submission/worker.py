@@ -148,6 +148,8 @@ def _train(told: TaskReport) -> dict[str, int]:
     from memcap.cells import Part, train_cells
 
     cells = told.folder.read_cells(told.task)
+    if not cells:
+        return {}
     submission = told.folder.read_submission()
     part = Part(f"{told.folder.number}.{told.task}", told.watch)
     outcomes = train_cells(
