@@ -46,14 +46,19 @@ WIDTHS = (8, 16, 32, 64)
 
 @contextlib.contextmanager
 def timed(what: str, count: int) -> Iterator[None]:
-    """Prints seconds, milliseconds for each of ``count``, and the largest memory of this process so far."""
-    started = time.monotonic()
+    """Prints what a step took: wall time, processor time, and the largest memory of this process so far."""
+    started, usage = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
     yield
-    show(what, time.monotonic() - started, count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    show(what, time.monotonic() - started, usage, resource.getrusage(resource.RUSAGE_SELF), count)
 
 
-def show(what: str, seconds: float, count: int, memory_kib: int) -> None:
-    print(f"{what:<44}{seconds:>9.2f}{seconds / count * 1e3:>11.3f}{memory_kib / 2**20:>8.2f}", flush=True)
+def show(
+    what: str, wall_s: float, before: resource.struct_rusage | None, after: resource.struct_rusage, count: int
+) -> None:
+    """A line of the table; processor time is what a busy machine leaves comparable."""
+    cpu_s = after.ru_utime + after.ru_stime - (before.ru_utime + before.ru_stime if before else 0.0)
+    per_run = f"{cpu_s / count * 1e3:>11.3f}{after.ru_maxrss / 2**20:>8.2f}"
+    print(f"{what:<44}{wall_s:>9.2f}{cpu_s:>9.2f}{per_run}", flush=True)
 
 
 def composed(number: int, outputs: Path) -> list[Cell]:
@@ -145,7 +150,7 @@ def in_a_process(what: str, arguments: list[str], count: int) -> None:
     process.returncode = os.waitstatus_to_exitcode(status)
     if status != 0:
         raise SystemExit(f"{what} ended with {status}")
-    show(f"{what}, a process", time.monotonic() - started, count, usage.ru_maxrss)
+    show(f"{what}, a process", time.monotonic() - started, None, usage, count)
 
 
 def print_sizes(outputs: Path, runs: dict[str, int]) -> None:
@@ -169,7 +174,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     a = parser.parse_args()
     print(machine())
-    print(f"{'step':<44}{'s':>9}{'ms a run':>11}{'GiB':>8}")
+    print(f"{'step':<44}{'s':>9}{'CPU s':>9}{'CPU ms/run':>11}{'GiB':>8}")
     folder = Path(tempfile.mkdtemp(prefix="memcap-simulation-", dir=a.folder))
     outputs = folder / "outputs"
     try:

@@ -29,7 +29,7 @@ def list_cells(ledger: Ledger, axes: Sequence[str], command: str) -> None:
 
 def index_finished(ledger: Ledger) -> None:
     """Enters in the study's index the runs that others have finished."""
-    indexed = ledger.study.read_index()
+    indexed = ledger.study.indexed_ids()
     for outcome in ledger.outcomes:
         folder = RunFolder(ledger.outputs, outcome.cell.run_id)
         if outcome.status not in ENDED or folder.run_id in indexed:
