@@ -45,8 +45,9 @@ def submit(
     from memcap.submission.worker import run_task
 
     executor = submitit.SlurmExecutor(folder=folder.logs, python=options.python)
+    asked = {**parameters(options, name, minutes), "job_name": job_name(folder)}
     try:
-        executor.update_parameters(**{**parameters(options, name, minutes), "job_name": job_name(folder)})
+        executor.update_parameters(**asked)
     except (ValueError, TypeError) as error:
         raise BadInput(f"launcher: {' '.join(str(error).split())}") from None
     size = options.max_array_size or max_array_size()
