@@ -106,6 +106,10 @@ def wait_for(submitter: Submitter, submitted: Submitted | None) -> None:
     _close(submitter, stopped, time.monotonic() - started)
     if stopped is not None:
         raise stopped
+    if retries.cancelled:
+        raise Interrupted(
+            f"cancelled in Slurm; runs not finished: {retries.cancelled}; the same command goes on"
+        )
 
 
 def refresh(submitter: Submitter, submitted: Submitted) -> None:
