@@ -259,6 +259,20 @@ def test_a_task_that_cannot_begin_is_given_up_in_one_line(cluster: SlurmCluster,
     assert "4 finished" in printed
 
 
+def test_a_task_without_enough_memory_is_told_from_its_log(cluster: SlurmCluster, tmp_path: Path) -> None:
+    """PyTorch alone takes more: Slurm kills the process, twice, and no run is blamed on record."""
+    sweep = SlurmSweep(tmp_path, cluster, ("tracking=disabled", "budget.steps=200,300"))
+    status, printed = sweep.here("launcher.memory_gib=0.1")
+    assert status == 1
+    assert "4 failed" in printed
+    assert "the process that trained it died every time (Slurm says " in printed
+    assert len(sweep.submissions) == 2
+    assert "exceeded memory limit" in sweep.log()
+    status, printed = sweep.here()
+    assert status == 0, printed
+    assert "4 finished" in printed
+
+
 def test_a_task_that_is_queued_again_is_one_run_online(cluster: SlurmCluster, tmp_path: Path) -> None:
     with running_server() as server:
         variables = f"launcher.environment={{WANDB_BASE_URL: '{server.url}', WANDB_API_KEY: {KEY}}}"

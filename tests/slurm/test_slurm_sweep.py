@@ -54,5 +54,6 @@ def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestOrdinaryTask:
     """The cases of Hydra's suite that differ here; hydra/launcher=local, the same code, takes it whole."""
 
+    get_task_function = LauncherTestSuite.get_task_function
     test_two_jobs = LauncherTestSuite.test_sweep_2_jobs
     test_a_custom_resolver = LauncherTestSuite.test_sweep_with_custom_resolver
