@@ -131,6 +131,9 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 
 JobAcctGatherType=jobacct_gather/linux
+# No cgroups: a job that takes more memory than it has asked for is noticed within a second or two.
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={slurmdbd_port}

@@ -38,6 +38,7 @@ class Retries:
         self.deaths: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()  # tasks that were ended from outside
         self.given_up: Counter[str] = Counter()
+        self.cancelled = 0
 
     def tasks(
         self, submitted: Submitted, states: dict[int, dict[str, Any]], slurm_states: dict[int, str]
@@ -49,7 +50,10 @@ class Retries:
             left = [cell for cell in planned.cells if self.submitter.ledger.is_open(cell)]
             state, scheduler = states.get(number, {}), slurm_states.get(number)
             said = state.get("state")
-            if not left or said == DONE or scheduler == "CANCELLED" or submitted.folder.cancelled:
+            if not left or said == DONE:
+                continue
+            if scheduler == "CANCELLED" or submitted.folder.cancelled:
+                self.cancelled += len(left)
                 continue
             if said == FAILED:
                 if not state.get("counts", {}).get("failed"):  # else fail_fast has left them

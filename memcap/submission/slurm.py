@@ -45,8 +45,9 @@ def submit(
     from memcap.submission.worker import run_task
 
     executor = submitit.SlurmExecutor(folder=folder.logs, python=options.python)
+    asked = {**parameters(options, name, minutes), "job_name": job_name(folder)}
     try:
-        executor.update_parameters(**{**parameters(options, name, minutes), "job_name": job_name(folder)})
+        executor.update_parameters(**asked)
     except (ValueError, TypeError) as error:
         raise BadInput(f"launcher: {' '.join(str(error).split())}") from None
     size = options.max_array_size or max_array_size()
@@ -71,8 +72,10 @@ def parameters(options: LauncherOptions, name: str, minutes: int) -> dict[str, A
 
     Raises BadInput for what would take memcap's jobs away from it.
     """
-    if taken := {key.replace("-", "_") for key in options.extra} & {"job_name", "no_requeue"}:
+    if taken := {key.replace("-", "_") for key in options.extra} & {"job_name"}:
         raise BadInput(f"launcher.extra cannot have {min(taken)}: memcap knows its jobs by it; leave it out")
+    flags = {"true": True, "false": None}  # true: an option without a value; false: none of it
+    extra = {key: flags.get(value, value) for key, value in options.extra.items()}
     setup = [f"export {key}={shlex.quote(value)}" for key, value in options.environment.items()]
     parameters = {
         "job_name": name[:64],
@@ -89,7 +92,9 @@ def parameters(options: LauncherOptions, name: str, minutes: int) -> dict[str, A
         "gpus_per_node": options.gpus,
         "mem": None if options.memory_gib is None else f"{round(options.memory_gib * 1024)}MB",
         "setup": [*setup, *options.setup] or None,
-        "additional_parameters": {"requeue": True, **options.extra},
+        "additional_parameters": {
+            key: value for key, value in {"requeue": True, **extra}.items() if value is not None
+        },
     }
     return {key: value for key, value in parameters.items() if value is not None}
 

@@ -40,6 +40,9 @@ def wait_for(submitter: Submitter, submitted: Submitted | None) -> None:
     waiting.close(goes_on=stopped is not None and submitter.launcher == "slurm", started=started)
     if stopped is not None:
         raise stopped
+    if waiting.retries.cancelled and not waiting.failed_fast:
+        number = waiting.retries.cancelled
+        raise Interrupted(f"cancelled; runs not finished: {number}; the same command goes on")
 
 
 class Waiting:
@@ -48,6 +51,8 @@ class Waiting:
     def __init__(self, submitter: Submitter) -> None:
         self.submitter, self.ledger = submitter, submitter.ledger
         self.submitted: Submitted | None = None
+        self.retries = Retries(submitter)
+        self.failed_fast = False
         todo = [o.cell for o in self.ledger.outcomes if self.ledger.is_open(o.cell)]
         self.total = sum(cell.config.budget.steps for cell in todo)
         self.ended = self._counts()
@@ -59,19 +64,19 @@ class Waiting:
 
     def rounds(self, submitted: Submitted | None) -> None:
         """Submission after submission, until nothing is left that can be tried again."""
-        retries = Retries(self.submitter)
         while submitted is not None:
             self.submitted = submitted
             watch = Watch(submitted)
             self._until_over(watch)
             self.refresh()
-            again = retries.tasks(submitted, watch.states, watch.slurm_states)
+            again = self.retries.tasks(submitted, watch.states, watch.slurm_states)
             submitted = self._submit_again(again) if again else None
 
     def _until_over(self, watch: Watch) -> None:
         while not watch.look():
             self._tell(watch)
             if self.ledger.config.fail_fast and watch.counts()["failed"]:
+                self.failed_fast = True
                 self._end_tasks(watch.submitted)
             time.sleep(watch.pause_s)
         self._tell(watch)

@@ -106,6 +106,12 @@ def test_options_of_a_launcher_change_neither_the_runs_nor_the_study(app: Any) -
     assert options.setup == ("module load x",)
 
 
+def test_options_with_keys_of_their_own(app: Any) -> None:
+    app.multirun("hydra/launcher=slurm", "launcher.extra={nice: 100}", "launcher.environment={A: b}")
+    ((_, _, _, options),) = app.task.calls
+    assert (options.extra, options.environment) == ({"nice": "100"}, {"A": "b"})
+
+
 def test_what_others_train_from_now_on_is_no_failure(app: Any) -> None:
     app.task.status = "submitted"
     (returns,) = app.multirun("hydra/launcher=slurm", "seed=1,2", "launcher.wait=false")
