@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
     "memcap.measure": "add measures to finished runs from their weights, without training",
+    "memcap.compare": "the capacity of each configuration of a study, fits, alarms",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 
