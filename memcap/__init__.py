@@ -54,7 +54,7 @@ __all__ = [
 if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
 
     def __getattr__(name: str) -> Any:
-        """What ``memcap.api`` and ``memcap.compare`` have, imported when asked for first: ``import memcap`` costs nothing."""
+        """What ``memcap.api`` and ``memcap.compare`` have, imported when it is asked for: the package costs nothing."""
         if name not in __all__:
             raise AttributeError(f"module 'memcap' has no attribute {name!r}")
         import importlib

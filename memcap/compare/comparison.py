@@ -110,7 +110,7 @@ def fits_record(comparison: Comparison) -> dict[str, Any]:
     axes, frame = comparison.axes, comparison.frame
     references = []
     for _, row in frame.drop_duplicates(list(axes.compared) or ["data.kind"]).iterrows():
-        reference = exact_reference(row.to_dict())
+        reference = exact_reference({str(key): value for key, value in row.items()})
         if reference is not None:
             where = {key: row[key] for key in axes.compared}
             references.append({**where, **dataclasses.asdict(reference)})

@@ -31,7 +31,7 @@ def curves(
     ``diverged_share``, ``diagonal`` (all memorized), in units of ``y``.
 
     At each N the nuisance values are chosen on other seeds than those that are averaged, as for ``capacity``. The band
-    is a 95 % bootstrap interval of the mean (1000 resamples of the seeds, drawn from ``seed``, the same for every point),
+    is a 95 % bootstrap interval of the mean (1000 resamples of the seeds, drawn from ``seed``, the same everywhere),
     with the percentiles expanded for few seeds (Hesterberg 2015, arXiv 1411.5279): of two or three seeds it is their
     range. One seed has no band (NaN).
     """

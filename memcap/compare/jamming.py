@@ -56,7 +56,8 @@ def jamming(
 
     Columns: compared keys, ``jump`` (True or False; None with fewer than four N), ``jump_num_samples``,
     ``jump_low``, ``jump_high``, ``jump_factor``, ``p_value``, ``best_num_samples`` (of all seeds),
-    ``exact_num_samples`` where an exact reference exists. Runs at the nuisance values that are best for bits. Values ≤ 0 are left out.
+    ``exact_num_samples`` where an exact reference exists. Runs at the nuisance values that are best for bits; sharpness
+    ≤ 0 is left out.
     """
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     rows: list[dict[str, Any]] = []
@@ -67,7 +68,7 @@ def jamming(
         jump = _of_configuration(cells, best, metric, seed)
         first = cells.rows.iloc[0]
         found = jump is not None and jump.found
-        exact = exact_reference(first.to_dict())
+        exact = exact_reference({str(key): value for key, value in first.items()})
         rows.append({
             **{key: first[key] for key in axes.compared},
             "jump": None if jump is None else jump.found,
