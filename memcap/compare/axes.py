@@ -159,10 +159,13 @@ def _determines(frame: pd.DataFrame, keys: Sequence[str], key: str) -> bool:
 
 
 def _distinct(column: pd.Series) -> int:
-    return int(_groupable(column).nunique(dropna=False))
+    try:
+        return int(column.nunique(dropna=False))
+    except TypeError:  # lists, which have no hash
+        return int(_groupable(column).nunique(dropna=False))
 
 
 def _groupable(column: pd.Series) -> pd.Series:
-    if column.dtype == object and column.map(lambda value: isinstance(value, list | dict)).any():
-        return column.map(repr)
-    return column
+    """The same values; as text where they are lists, which cannot be grouped by."""
+    unhashable = column.dtype == object and column.map(type).isin((list, dict)).any()
+    return column.map(repr) if unhashable else column

@@ -75,7 +75,7 @@ class Configuration:
     def __init__(self, rows: pd.DataFrame, axes: Axes, y: np.ndarray) -> None:
         keys = [SIZE, *axes.nuisance]
         self.rows = rows
-        options = rows.drop_duplicates(keys).sort_values(keys, key=_sortable)[keys].reset_index(drop=True)
+        options = rows[keys].drop_duplicates().sort_values(keys, key=_sortable).reset_index(drop=True)
         self.sizes_O = options[SIZE].to_numpy(dtype=float)
         self.nuisance_O = options[list(axes.nuisance)]
         place = {

@@ -34,9 +34,9 @@ class Unusable:
 
     def __str__(self) -> str:
         meaning = {
-            "torn": "have a result.json that is torn or of another run; train them again with the study's command",
+            "torn": "with a result.json that is torn or of another run; the study's command trains them again",
             "failed": "failed; python -m memcap.show RUN_ID says why",
-            "unfinished": "have no result yet; the study's command goes on with them",
+            "unfinished": "without a result yet; the study's command goes on with them",
         }[self.reason]
         named = ", ".join(self.run_ids[:MOST_NAMED]) + (", ..." if len(self.run_ids) > MOST_NAMED else "")
         return f"{len(self.run_ids)} {_runs(self.run_ids)} {meaning}: {named}"
