@@ -21,6 +21,8 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   verify=1                              trains one random run again, alone, and compares
   paths.outputs=DIR                     where the studies are (outputs)"""
 
+KEYS = ("study", "folder", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs")
+
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
@@ -92,27 +94,7 @@ def run(chosen: Choices) -> None:
 
 def parse(words: Sequence[str]) -> Choices:
     """``key=value`` words; BadInput for one that is not understood."""
-    given: dict[str, str] = {}
-    known = [
-        "study",
-        "folder",
-        "y",
-        "x",
-        "hue",
-        "facet",
-        "nuisance",
-        "selection_seeds",
-        "verify",
-        "paths.outputs",
-    ]
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in known or not equals:
-            hint = nearest(key, known)
-            raise BadInput(f"{word} is not understood{hint}; python -m memcap.compare --help lists the keys")
-        if key in given:
-            raise BadInput(f"{key} is given twice; give {key}={given[key]},{value} or one of the two")
-        given[key] = value
+    given = _words(words)
     study = tuple(_list(given.get("study", "")))
     if bool(study) == ("folder" in given):
         raise BadInput(
@@ -132,6 +114,19 @@ def parse(words: Sequence[str]) -> Choices:
         verify=given.get("verify", "0") in ("1", "true"),
         outputs=given.get("paths.outputs", "outputs"),
     )
+
+
+def _words(words: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in KEYS or not equals:
+            hint = nearest(key, KEYS)
+            raise BadInput(f"{word} is not understood{hint}; python -m memcap.compare --help lists the keys")
+        if key in given:
+            raise BadInput(f"{key} is given twice; give {key}={given[key]},{value} or one of the two")
+        given[key] = value
+    return given
 
 
 def _list(text: str) -> list[str]:

@@ -118,11 +118,14 @@ def _by_sweep(keys: Iterable[str], swept: Sequence[str]) -> list[str]:
 def _without_followers_of_size(
     frame: pd.DataFrame, compared: Sequence[str], nuisances: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Keys that move with N, and so cannot tell configurations apart, are not compared."""
+    """Keys that nobody swept and that move with N, say a budget, are not compared: they would cut a curve into points.
+
+    Where it is not known what was swept all keys are compared: widths that have an N each are no such keys.
+    """
     follow: list[str] = []
-    if SIZE not in frame or _distinct(frame[SIZE]) < 2:
-        return list(compared), follow
     swept = frame.attrs.get("axes", ())
+    if not swept or SIZE not in frame or _distinct(frame[SIZE]) < 2:
+        return list(compared), follow
     for key in compared:
         if key in swept:
             continue

@@ -117,6 +117,8 @@ def _jump_lines(comparison: Comparison) -> Iterator[str]:
         where = configuration_name(row, comparison.axes.shown)
         if row["jump"] is None:
             continue
+        known = row["exact_num_samples"]
+        exact = "" if known != known else f", half of all labels are possible up to N = {known:.0f} (exact)"
         if not row["jump"]:
             yield f"jamming:  {where}: no jump of sharpness over N"
             continue
@@ -125,7 +127,7 @@ def _jump_lines(comparison: Comparison) -> Iterator[str]:
         )
         yield (
             f"jamming:  {where}: sharpness times {row['jump_factor']:.3g} at N = {row['jump_num_samples']:.0f}{ends},"
-            f" capacity at N = {row['best_num_samples']}"
+            f" capacity at N = {row['best_num_samples']}{exact}"
         )
 
 

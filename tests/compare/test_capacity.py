@@ -122,6 +122,25 @@ def test_axes_are_found_and_can_be_chosen() -> None:
     assert chosen["best.model.width"].tolist() == [16, 16]
 
 
+def test_widths_with_an_n_each_are_configurations_and_a_budget_that_follows_n_is_none() -> None:
+    frame = synthetic_frame(widths=(8, 16), bits=peaked)
+    frame["budget.steps"] = 10 * frame["data.num_samples"]
+    axes = find_axes(frame)
+    assert axes.compared == ("model.width",)
+    assert axes.fixed["budget.steps"] == "follows N"
+    paired = frame[frame["data.num_samples"] == frame["model.width"].map({8: 100, 16: 200})].drop(
+        columns="budget.steps"
+    )
+    for swept in (
+        ["model.width", "data.num_samples"],
+        [],
+    ):  # [] is a whole folder: nobody knows what was swept
+        paired.attrs["axes"] = swept
+        table = capacity(paired)
+        assert table["model.width"].tolist() == [8, 16]
+        assert table["split"].tolist() == ["no_choice", "no_choice"]
+
+
 @pytest.mark.parametrize(
     "keys",
     [{"x": "model.widht"}, {"hue": "seed"}, {"y": "bist"}, {"nuisance": ("nothing",)}, {"selection_seeds": (9,)},
