@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(chosen: Choices) -> None:
-    """Compares, writes the files, prints the table and where things are."""
+    """Compares, prints the numbers, writes the files, prints where they are."""
     from memcap.compare.comparison import compare, comparison_folder, write
     from memcap.compare.frame import load_frame
-    from memcap.compare.terminal import print_comparison
+    from memcap.compare.terminal import print_numbers, print_places
 
     outputs = chosen.folder or chosen.outputs
     frame = load_frame(chosen.study, outputs)
@@ -84,12 +84,13 @@ def run(chosen: Choices) -> None:
 
         verified, found = verify(frame, seed=int.from_bytes(os.urandom(4), "big"))
         comparison = dataclasses.replace(comparison, alarms=[*comparison.alarms, *found])
+    print_numbers(comparison, verified)
     folder = comparison_folder(frame, outputs)
     try:
         write(comparison, folder)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
-    print_comparison(comparison, folder, verified)
+    print_places(comparison, folder)
 
 
 def parse(words: Sequence[str]) -> Choices:

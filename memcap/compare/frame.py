@@ -170,15 +170,17 @@ def _flat_record(result: Mapping[str, Any], study: str) -> dict[str, Any]:
 def _columns(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The same by column: of 10,000 dictionaries of 170 entries only one is in memory at a time."""
     columns: dict[str, list[Any]] = {}
-    count = -1
     for count, record in enumerate(records):
         for key, value in record.items():
-            column = columns.setdefault(key, [])
-            if len(column) < count:
-                column.extend([None] * (count - len(column)))
-            column.append(value)
-    for column in columns.values():
-        column.extend([None] * (count + 1 - len(column)))
+            column = columns.get(key)
+            if column is None:
+                columns[key] = [*[None] * count, value]
+            else:
+                column.append(value)
+        if len(record) < len(columns):
+            for column in columns.values():
+                if len(column) == count:
+                    column.append(None)
     return columns
 
 

@@ -21,8 +21,8 @@ SPLITS = {
 }
 
 
-def print_comparison(comparison: Comparison, folder: Path, verified: str | None = None) -> None:
-    """On stdout."""
+def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
+    """Capacities, axes, fits, jumps, what was left out, alarms, on stdout."""
     _print_capacities(comparison)
     _print_axes(comparison)
     for line in [*_fit_lines(comparison), *_jump_lines(comparison)]:
@@ -33,6 +33,10 @@ def print_comparison(comparison: Comparison, folder: Path, verified: str | None 
         print(f"alarm:    {alarm.message}")
     if verified is not None and not any(alarm.kind == "not_reproduced" for alarm in comparison.alarms):
         print(f"verified: {verified}")
+
+
+def print_places(comparison: Comparison, folder: Path) -> None:
+    """Where the files are and what to type next."""
     print(
         f"files:    {quote(str(folder))}  (capacity.csv, runs.csv, curves.csv, ledger.csv, fits.json, alarms.json)"
     )
