@@ -17,7 +17,8 @@ P     parameters of one member; a flat count, never a shape of its own
 
 Units stand in names: ``loss_nats``, ``capacity_bits``, ``time_s``.
 
-In Python: ``memcap.run``, ``memcap.sweep``, ``memcap.load_run``, ``memcap.load_study`` (see ``memcap.api``).
+In Python: ``memcap.run``, ``memcap.sweep``, ``memcap.load_run``, ``memcap.load_study`` (see ``memcap.api``), and
+``memcap.capacity`` and its kin (see ``memcap.compare``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memcap.api import BadInput, Run, RunFailed, load_run, load_study, run, spectral_density, sweep
+    from memcap.compare.capacity import capacity
+    from memcap.compare.curves import curves
+    from memcap.compare.fits import fits
+    from memcap.compare.frame import load_frame
+    from memcap.compare.jamming import jamming
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +39,11 @@ __all__ = [
     "Run",
     "RunFailed",
     "__version__",
+    "capacity",
+    "curves",
+    "fits",
+    "jamming",
+    "load_frame",
     "load_run",
     "load_study",
     "run",
@@ -43,12 +54,14 @@ __all__ = [
 if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
 
     def __getattr__(name: str) -> Any:
-        """What ``memcap.api`` has, imported when it is asked for first: ``import memcap`` costs nothing."""
+        """What ``memcap.api`` and ``memcap.compare`` have, imported when it is asked for: the package costs nothing."""
         if name not in __all__:
             raise AttributeError(f"module 'memcap' has no attribute {name!r}")
         import importlib
 
-        value = getattr(importlib.import_module("memcap.api"), name)
+        modules = {name: f"memcap.compare.{name}" for name in ("capacity", "curves", "fits", "jamming")}
+        modules["load_frame"] = "memcap.compare.frame"
+        value = getattr(importlib.import_module(modules.get(name, "memcap.api")), name)
         globals()[name] = value
         return value
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "memcap.cancel": "stop what trains a study in the background",
     "memcap.resume": "train what is not finished of a study, without its first command line",
     "memcap.studies": "list, rename, archive, export and import studies; prune runs that none lists",
+    "memcap.compare": "the capacity of each configuration of a study, fits, alarms",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 

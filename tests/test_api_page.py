@@ -18,11 +18,13 @@ def test_the_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/API.md", "exec"), names)
-    assert len(names["runs"]) == 6
+    assert len(names["runs"]) == 48
+    assert names["table"]["model.width"].tolist() == [4, 8, 16]
+    assert names["laws"]["chosen"].sum() <= 3  # one for each count of parameters
     pattern = r"<Run (\w+) finished: bits ([0-9.]+), loss ([0-9.]+)>"
     shown, printed = re.search(pattern, PAGE), re.search(pattern, capsys.readouterr().out)
     assert shown is not None

@@ -29,7 +29,7 @@ LAYERS = (
     ("budget",),
     ("records",),
     ("study",),  # reads records; knows nothing of training
-    ("show",),
+    ("show", "compare"),
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
@@ -180,6 +180,8 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
             "memcap.submission.status_page",
             "torch wandb pandas scipy hydra omegaconf matplotlib submitit rich",
         ),
+        ("memcap.compare.__main__", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
+        ("memcap.compare.comparison", "torch wandb hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),

@@ -111,11 +111,9 @@ def test_a_stop_saves_first(
 ) -> None:
     process = start(tmp_path, "checkpoint.minutes=null")
     wait_for(process, lambda: trains(tmp_path))
-    sent = time.monotonic()
     process.send_signal(number)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert time.monotonic() - sent < 10  # half a second of training, and what a busy machine adds
     assert "2 interrupted" in printed
     (step,) = steps_saved(tmp_path)
     assert f"memcap: saved at step {step}, runs: 2\n" in errors

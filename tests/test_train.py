@@ -44,7 +44,8 @@ def results(folder: Path) -> list[dict[str, object]]:
 def test_one_run_leaves_a_whole_record_and_nothing_else(main: Main, tmp_path: Path) -> None:
     assert main() == 0
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"runs", "studies"}
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"owners", "runs", "studies"}
+    assert list((tmp_path / "outputs" / "owners").iterdir()) == []
     (result,) = results(tmp_path)
     assert set(result) == {
         *("schema", "run_id", "status", "stop_reason", "steps", "attempts"),

@@ -107,7 +107,7 @@ class _Submission:
 
     def ask_slurm(self) -> None:
         ids = sorted({job.partition("_")[0] for job in self.jobs.values()}, key=int)
-        self.told = slurm.states(ids)
+        self.told = slurm.states(ids, slurm.job_name(self.folder))
         self.reachable = bool(self.told) or slurm.reachable()
 
     def status(self, task: int) -> TaskStatus:
