@@ -3,9 +3,9 @@
     python tests/slurm/soak.py --runs 200 --faults 100 --seed 0
 
 Trains a study in one process; trains it again as tasks of a local cluster, kills, cancels, requeues, cuts power, fills
-the disk meanwhile, gives the same command again whenever nothing is queued or running; compares. Faults are drawn by a
-seeded generator and paced by what is finished, so that the last one falls before the last run. Full and read-only disks
-need root (mount). Exit status 0 if all is equal and all faults were had.
+the disk meanwhile, gives the same command again (or memcap.resume, in turn) whenever nothing is queued or running;
+compares. Faults are drawn by a seeded generator and paced by what is finished, so that the last one falls before the
+last run. Full and read-only disks need root (mount). Exit status 0 if all is equal and all faults were had.
 """
 
 from __future__ import annotations
