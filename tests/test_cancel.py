@@ -92,8 +92,8 @@ def test_slurm_is_asked_to_cancel_what_is_not_over(
     jobs = [{"job_id": "17", "tasks": [0, 1]}, {"job_id": "19", "tasks": [2]}]
     submission(study, [[cell] for cell in cells], "slurm", jobs)
     scripts = {
-        "squeue": "echo '17_1|PENDING'",
-        "sacct": "printf '17_0|COMPLETED\\n17_[1]|PENDING\\n19_0|FAILED\\n'",
+        "squeue": "echo '17_1|PENDING|s-0001'",
+        "sacct": "printf '17_0|COMPLETED|s-0001\\n17_[1]|PENDING|s-0001\\n19_0|FAILED|s-0001\\n'",
         "scancel": f'echo "$@" >> {tmp_path}/asked'
         + ("; echo scancel: error: Access denied >&2; exit 1" if refused else ""),
     }

@@ -128,9 +128,13 @@ def test_only_ten_failures_are_named(page: Page) -> None:
     assert "only=failed" in text
 
 
-# What Slurm 23.11 printed for an array of five: squeue -h -r -o '%i|%T', and sacct -X -n -P -o JobID,State.
-SQUEUE = "17_3|PENDING\n17_0|RUNNING\n"
-SACCT = "17_0|RUNNING\n17_1|OUT_OF_MEMORY\n17_2|FAILED\n17_[3]|PENDING\n17_4|CANCELLED by 1000\n"
+# In the form of Slurm 22.05, of an array of five that belongs to submission 1 of study s:
+# squeue -h -r -o '%i|%T|%j', and sacct -X -n -P -o JobID,State,JobName.
+SQUEUE = "17_3|PENDING|s-0001\n17_0|RUNNING|s-0001\n"
+SACCT = (
+    "17_0|RUNNING|s-0001\n17_1|OUT_OF_MEMORY|s-0001\n17_2|FAILED|s-0001\n17_[3]|PENDING|s-0001\n"
+    "17_4|CANCELLED by 1000|s-0001\n17_1|COMPLETED|of-a-slurm-before\n"
+)
 
 
 def test_slurm_and_the_tasks_own_words_are_put_together(

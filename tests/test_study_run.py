@@ -295,7 +295,7 @@ def test_a_run_that_was_taken_over_gets_neither_result_nor_failure(
     (cell,) = cells(tmp_path, range(1))
     other = Owner(tmp_path / "outputs")
 
-    def train(configs: Any, engine: Any, listener: Any) -> None:
+    def train(configs: Any, engine: Any, listener: Any, **more: Any) -> None:
         (lock,) = listener.locks.values()
         lock.path.unlink()
         assert FolderLock(lock.path.parent, other).acquire()

@@ -135,7 +135,7 @@ def states(job_ids: Sequence[str], name: str | None = None) -> dict[str, str]:
     queue = _output(["squeue", "-h", "-r", "-j", ids, "-o", "%i|%T|%j"]) if _has("squeue") else None
     for text in (accounting, queue):  # the queue knows better what is not over
         for line in (text or "").splitlines():
-            job, state, called = line.split("|", 2)
+            job, state, called = [*line.split("|", 2), "", ""][:3]
             for one in _expanded(job) if name in (None, called) else []:
                 told[one] = state.split()[0] if state else "UNKNOWN"
     return told
