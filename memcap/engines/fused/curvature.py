@@ -168,7 +168,6 @@ class _Member:
         )  # fmt: skip
         vector_R, image_R, root_R = of.vectors_MR[place], of.images_MR[place], of.roots_MR[place]
         self.dtype = str(dtype)
-        self.kept = (*common, *at_weights)  # the calls know addresses only
         self.linearize = self._call(LINEARIZE, (*common, *at_weights))
         self.multiply = self._call(PRODUCT, (*common, vector_R, image_R))
         self.top_eigenvalue = self._call(

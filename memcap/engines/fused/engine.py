@@ -122,9 +122,8 @@ class Member:
     def _arguments(self) -> list[Any]:
         """What is the same at every call."""
         program = self.kernel.program
-        self.places_table = np.array(self.places)  # lives on with the member, as all arrays here
         arguments = (
-            self.places_table, self.layers, len(self.layers),
+            np.array(self.places), self.layers, len(self.layers),
             program.operations, program.numbers, len(program.operations), self.kernel.program_addresses,
             self.kernel.addresses,
             self.inputs_ND, self.targets_NF, self.targets_NF.shape[1], self.importance_F,
