@@ -46,14 +46,9 @@ class Batch:
         """The same samples with this second axis, as beside longer members that have ended meanwhile."""
         counts_M1 = self.counts_M[:, None].to(torch.int64)
         slots_1S = torch.arange(num_slots, device=counts_M1.device)[None]
-        rows_MS, members_M1 = (
-            slots_1S % counts_M1,
-            torch.arange(len(counts_M1), device=counts_M1.device)[:, None],
-        )
-        mask_MS = slots_1S < counts_M1 if masked else None
-        return Batch(
-            self.inputs_MND[members_M1, rows_MS], self.targets[members_M1, rows_MS], self.counts_M, mask_MS
-        )
+        rows_MS = slots_1S % counts_M1
+        inputs_MSD, targets = _rows_of(self.inputs_MND, rows_MS), _rows_of(self.targets, rows_MS)
+        return Batch(inputs_MSD, targets, self.counts_M, slots_1S < counts_M1 if masked else None)
 
     def first(self, count: int) -> Batch:
         """The first ``count`` samples of each member, all of those that have fewer."""
@@ -340,6 +335,17 @@ class Population:
             column = [getattr(config.optimizer, name) for config in self.configs]
             values[name] = torch.tensor([np.inf if v is None else v for v in column], dtype=torch.float64)
         return values
+
+
+def _rows_of(samples: Tensor, rows_MS: Tensor) -> Tensor:
+    """Some samples [M, S, ...] of [M, N, ...], innermost in memory as ``Population._padded`` has them.
+
+    A product's last bits depend on how its operands lie: what is restored must lie as what it stands for.
+    """
+    innermost = samples.movedim(1, -1)
+    middle = (1,) * (innermost.dim() - 2)
+    index = rows_MS.reshape(len(rows_MS), *middle, -1).expand(*innermost.shape[:-1], -1)
+    return innermost.gather(-1, index).movedim(-1, 1)
 
 
 def _as_saved(batch: Batch, slots: tuple[int, bool]) -> Batch:
