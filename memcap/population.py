@@ -286,10 +286,14 @@ class Population:
         return self._on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
-        """The tensor of the host where the population is; a GPU takes it from pinned memory, so nobody waits."""
+        """The tensor of the host where the population is; a CUDA GPU takes it from pinned memory, so nobody waits.
+
+        Elsewhere the copy has ended when this returns: on Apple's GPUs (mps), torch frees or reuses the host's
+        memory under one that has not, and the values are wrong without a word (pytorch issues 139550 and 189690).
+        """
         if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def _sample_counts(self) -> list[int]:
         return [int(count) for count in self.training_set.counts_M.tolist()]
