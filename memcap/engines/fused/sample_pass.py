@@ -23,6 +23,8 @@ from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain, Layer
 from memcap.population import Batch, Population
 
+# What writes the derivatives by the outputs: for norms, with all digits of those of memorized samples.
+DERIVATIVES = {"cross_entropy": "losses.cross_entropy_from_others", "squared_error": "losses.squared_error"}
 # A thread is worth starting for so many floating-point operations: about a millisecond.
 OPERATIONS_WORTH_A_THREAD = 5e7
 
@@ -189,7 +191,7 @@ def _pieces(program: Program) -> frozenset[int]:
 @functools.cache
 def _addresses(dtype: str, objective: str, used: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
     """Addresses of what the kernel calls, in its order, and by piece of an activation's program."""
-    names = ("tiles.product", "tiles.add_gradient", f"losses.{objective}", f"losses.{objective}_of_samples")
+    names = ("tiles.product", "tiles.add_gradient", DERIVATIVES[objective], f"losses.{objective}_of_samples")
     operations = {f"operations.{name}": place in used for place, name in enumerate(PIECES)}
     return addresses(dict.fromkeys(names, True), dtype), addresses(operations, dtype)
 
