@@ -167,7 +167,7 @@ class _Member:
             of.weights_MP[place], inputs_ND, targets_NF, targets_NF.shape[1], importance_F,
         )  # fmt: skip
         vector_R, image_R, root_R = of.vectors_MR[place], of.images_MR[place], of.roots_MR[place]
-        self.dtype = str(dtype)
+        self.dtype, self.size = str(dtype), places.size
         self.linearize = self._call(LINEARIZE, (*common, *at_weights))
         self.multiply = self._call(PRODUCT, (*common, vector_R, image_R))
         self.top_eigenvalue = self._call(
