@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig, eigenvalue_metric
 from memcap.engines import fused_hessian
-from memcap.measures.krylov import rounding_noise
+from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
 from memcap.measures.sharpness import (
     Eigenpairs,
     dense_matrix,
@@ -156,6 +156,7 @@ def _by_compiled_code(
         root_MP=matrix.root_MP,
         penalty_M=matrix.penalty_M,
         max_iterations=measure.lanczos_iterations,
+        fewest=FEWEST_PRODUCTS,
         tolerance=measure.lanczos_tolerance,
         rounding=rounding_noise(start_MP.dtype),
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from memcap.errors import BadInput
 from memcap.measures.gradients import l2_norms
-from memcap.measures.krylov import KrylovSpace
+from memcap.measures.krylov import FEWEST_PRODUCTS, KrylovSpace
 
 Product = Callable[[Tensor], Tensor]
 
@@ -54,6 +54,7 @@ def top_eigenvalue(
     start_MP: Tensor,
     *,
     max_iterations: int = 64,
+    fewest: int = FEWEST_PRODUCTS,
     tolerance: float = 1e-3,
     check_every: int = 4,
 ) -> Eigenpair:
@@ -65,7 +66,7 @@ def top_eigenvalue(
     invariant subspace, looks converged at once and hides the top one; so the noise should be well above the
     tolerance, for example a tenth of the vector's norm.
 
-    Every `check_every` products, and after the last, a member is frozen if the residual that Lanczos predicts
+    After `fewest` products, every `check_every` from then on, and after the last, a member is frozen if the residual that Lanczos predicts
     (β |s|) is at most tolerance · |value| or rounding noise of the dtype, or if its subspace is invariant
     (β = 0). What it has then is its result, whatever the others still do, so it does not depend on them.
     Members that reach max_iterations (or P) products return what they have: read residual_M.
@@ -77,6 +78,7 @@ def top_eigenvalue(
         start_MP,
         count=1,
         max_iterations=max_iterations,
+        fewest=fewest,
         tolerance=tolerance,
         check_every=check_every,
     )
@@ -91,6 +93,7 @@ def top_eigenvalues(
     count: int,
     more_starts: Sequence[Tensor] = (),
     max_iterations: int = 64,
+    fewest: int = FEWEST_PRODUCTS,
     tolerance: float = 1e-3,
     check_every: int = 4,
 ) -> Eigenpairs:
@@ -116,8 +119,9 @@ def top_eigenvalues(
         locked = None if pairs is None else (pairs.values_ME, pairs.vectors_MEP)
         space = KrylovSpace(one_start_MP, min(max_iterations, start_MP.shape[1]), locked=locked)
         coordinates_MEK, iterations_M = _grow(
-            space, hessian_vector_product, start_MP.dtype, count, tolerance=tolerance, check_every=check_every
-        )
+            space, hessian_vector_product, start_MP.dtype, count,
+            fewest=fewest, tolerance=tolerance, check_every=check_every,
+        )  # fmt: skip
         vectors_MEP = torch.stack([space.combine(c_MK) for c_MK in coordinates_MEK.unbind(1)], dim=1)
         found = _with_true_residuals(hessian_vector_product, vectors_MEP.to(start_MP.dtype), iterations_M)
         pairs = _largest([found] if pairs is None else [pairs, found], count)
@@ -192,6 +196,7 @@ def _grow(
     dtype: torch.dtype,
     count: int,
     *,
+    fewest: int,
     tolerance: float,
     check_every: int,
 ) -> tuple[Tensor, Tensor]:
@@ -204,7 +209,8 @@ def _grow(
     while len(open_members):
         space.extend(product(space.direction_MP.to(dtype)))
         is_last = space.size == max_size
-        if space.size % check_every and not is_last:
+        is_check = space.size >= fewest and (space.size - fewest) % check_every == 0
+        if not (is_check or is_last):
             continue
         coordinates_mEK, sizes_m, settled_m = space.top_ritz_vectors(
             open_members, count=count, tolerance=tolerance

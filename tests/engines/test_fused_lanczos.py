@@ -14,7 +14,7 @@ from memcap.engines import BatchedEngine
 from memcap.engines.fused import curvature
 from memcap.engines.fused.curvature import Eigenpairs, Hessian
 from memcap.measures.curvature import Curvature
-from memcap.measures.krylov import rounding_noise
+from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
 from memcap.measures.sharpness import dense_matrix, inverse_root, preconditioned, top_eigenvalue
 from memcap.population import Population
 
@@ -42,7 +42,8 @@ def drawn(population: Population, seed: int = 0) -> Tensor:
 
 def largest(hessian: Hessian, start_MP: Tensor, tolerance: float = 1e-3, **of: Tensor) -> Eigenpairs:
     noise = rounding_noise(start_MP.dtype)
-    return hessian.top_eigenvalue(start_MP, max_iterations=48, tolerance=tolerance, rounding=noise, **of)
+    limits = {"max_iterations": 48, "fewest": FEWEST_PRODUCTS}
+    return hessian.top_eigenvalue(start_MP, **limits, tolerance=tolerance, rounding=noise, **of)
 
 
 def assert_is_a_pair(found: Eigenpairs, product: Callable[[Tensor], Tensor], tolerance: float) -> None:
@@ -95,16 +96,28 @@ def test_as_many_products_as_the_other_implementation_and_the_same_pair() -> Non
     expected = top_eigenvalue(hessian, start_MP, check_every=1)
     found = largest(hessian, start_MP)
     assert found.iterations_M.tolist() == expected.iterations_M.tolist()
-    assert min(found.iterations_M) >= 6
+    assert min(found.iterations_M) >= FEWEST_PRODUCTS
     np.testing.assert_allclose(found.value_M, expected.value_M.numpy(), rtol=1e-12)
     np.testing.assert_allclose(found.residual_M, expected.residual_M.numpy(), rtol=1e-6)
     np.testing.assert_allclose(found.vector_MP, expected.vector_MP.numpy(), atol=1e-9)
 
 
+@pytest.mark.parametrize("fewest", [1, 3, FEWEST_PRODUCTS, 9])
+def test_both_implementations_ask_for_convergence_after_as_many_products(fewest: int) -> None:
+    """A tolerance that anything meets: what is left is the number of products before it is asked for."""
+    population = members("activation=gelu")
+    hessian, start_MP = Hessian(population), drawn(population)
+    limits = {"max_iterations": 48, "fewest": fewest, "tolerance": 1e9}
+    found = hessian.top_eigenvalue(start_MP, **limits, rounding=rounding_noise(start_MP.dtype))
+    assert found.iterations_M.tolist() == [fewest] * 3
+    assert top_eigenvalue(hessian, start_MP, **limits).iterations_M.tolist() == [fewest] * 3
+
+
 def test_few_products_are_said_by_the_residual() -> None:
     population = members("activation=gelu")
     hessian = Hessian(population)
-    found = hessian.top_eigenvalue(drawn(population), max_iterations=3, tolerance=1e-9, rounding=1e-15)
+    limits = {"max_iterations": 3, "fewest": FEWEST_PRODUCTS}
+    found = hessian.top_eigenvalue(drawn(population), **limits, tolerance=1e-9, rounding=1e-15)
     assert found.iterations_M.tolist() == [3, 3, 3]
     assert (found.residual_M > 1e-3 * found.value_M).all()
     assert_is_a_pair(found, hessian, 1e-12)

@@ -107,13 +107,14 @@ class Hessian:
         root_MP: Tensor | None = None,
         penalty_M: Tensor | None = None,
         max_iterations: int,
+        fewest: int,
         tolerance: float,
         rounding: float,
     ) -> Eigenpairs:
         """The largest eigenvalue of H, or of R (H + λI) R with R the diagonal ``root_MP`` and λ ``penalty_M``.
 
         Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
-        at after every product (from the sixth on), and the residual needs no product of its own.
+        at after every product (when there are ``fewest``), and the residual needs no product of its own.
         """
         for rows_MR in (self.vectors_MR, self.images_MR):
             rows_MR[:, self.num_parameters :] = 0
@@ -123,7 +124,7 @@ class Hessian:
         penalties = [0.0] * len(self.members) if penalty_M is None else penalty_M.tolist()
         spaces = self._spaces(min(max_iterations, self.num_parameters))
         is_scaled = as_c(int(root_MP is not None))
-        shared = [as_c(number) for number in (spaces.size_R, spaces.most, float(tolerance), rounding)]
+        shared = [as_c(number) for number in (spaces.size_R, spaces.most, fewest, float(tolerance), rounding)]
         calls = [
             functools.partial(spaces.lend, member.top_eigenvalue, is_scaled, as_c(penalty), *shared)
             for member, penalty in zip(self.members, penalties, strict=True)
