@@ -160,8 +160,12 @@ def _by_compiled_code(
         tolerance=measure.lanczos_tolerance,
         rounding=rounding_noise(start_MP.dtype),
     )
-    value_M, residual_M, vector_MP, iterations_M = map(torch.from_numpy, found)
-    return Eigenpairs(value_M[:, None], residual_M[:, None], vector_MP[:, None], iterations_M)
+    return Eigenpairs(
+        values_ME=torch.from_numpy(found.value_M)[:, None],
+        residuals_ME=torch.from_numpy(found.residual_M)[:, None],
+        vectors_MEP=torch.from_numpy(found.vector_MP)[:, None],
+        iterations_M=torch.from_numpy(found.iterations_M),
+    )
 
 
 def dense_eigenvalues(product: Product, like_MP: Tensor, *, count: int) -> tuple[Tensor, Tensor]:

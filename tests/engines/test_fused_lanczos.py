@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memcap.engines import BatchedEngine
 from memcap.engines.fused import curvature
-from memcap.engines.fused.curvature import Eigenpairs, Hessian
+from memcap.engines.fused.curvature import Hessian, TopPairs
 from memcap.measures.curvature import Curvature
 from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
 from memcap.measures.sharpness import dense_matrix, inverse_root, preconditioned, top_eigenvalue
@@ -40,13 +40,13 @@ def drawn(population: Population, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(population.dtype)
 
 
-def largest(hessian: Hessian, start_MP: Tensor, tolerance: float = 1e-3, **of: Tensor) -> Eigenpairs:
+def largest(hessian: Hessian, start_MP: Tensor, tolerance: float = 1e-3, **of: Tensor) -> TopPairs:
     noise = rounding_noise(start_MP.dtype)
     limits = {"max_iterations": 48, "fewest": FEWEST_PRODUCTS}
     return hessian.top_eigenvalue(start_MP, **limits, tolerance=tolerance, rounding=noise, **of)
 
 
-def assert_is_a_pair(found: Eigenpairs, product: Callable[[Tensor], Tensor], tolerance: float) -> None:
+def assert_is_a_pair(found: TopPairs, product: Callable[[Tensor], Tensor], tolerance: float) -> None:
     """Value and residual belong to the vector, which has length 1."""
     vector_MP = torch.from_numpy(found.vector_MP)
     image_MP = product(vector_MP).double()

@@ -50,7 +50,7 @@ def pieces_of(config: RunConfig) -> Pieces:
     return Pieces(addresses(dict.fromkeys(needed, True), dtype), operations, bends)
 
 
-class Eigenpairs(NamedTuple):
+class TopPairs(NamedTuple):
     """The largest eigenvalue of each member with its residual, float64 [M], and its unit vector [M, P]; how many
     products each took. All NaN but the number where a member's products are."""
 
@@ -110,7 +110,7 @@ class Hessian:
         fewest: int,
         tolerance: float,
         rounding: float,
-    ) -> Eigenpairs:
+    ) -> TopPairs:
         """The largest eigenvalue of H, or of R (H + λI) R with R the diagonal ``root_MP`` and λ ``penalty_M``.
 
         Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
@@ -132,7 +132,7 @@ class Hessian:
         self._do(calls, PRODUCTS_EXPECTED)
         value_M, residual_M, iterations_M = self.found_MF.T.copy()
         vector_MP = self.vectors_MR[:, : self.num_parameters].copy()
-        return Eigenpairs(value_M, residual_M, vector_MP, iterations_M.astype(np.int64))
+        return TopPairs(value_M, residual_M, vector_MP, iterations_M.astype(np.int64))
 
     def _spaces(self, most: int) -> KrylovSpaces:
         if self.spaces is None or self.spaces.most != most:
