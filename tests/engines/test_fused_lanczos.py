@@ -102,6 +102,16 @@ def test_as_many_products_as_the_other_implementation_and_the_same_pair() -> Non
     np.testing.assert_allclose(found.vector_MP, expected.vector_MP.numpy(), atol=1e-9)
 
 
+def test_a_penalty_without_a_diagonal_adds_to_the_eigenvalue() -> None:
+    population = members("activation=gelu")
+    hessian, start_MP = Hessian(population), drawn(population)
+    penalty_M = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+    found = largest(hessian, start_MP, 1e-9, penalty_M=penalty_M)
+    expected_M = largest(hessian, start_MP, 1e-9).value_M + penalty_M.numpy()
+    np.testing.assert_allclose(found.value_M, expected_M, rtol=1e-12)
+    assert_is_a_pair(found, lambda v_MP: hessian(v_MP) + penalty_M[:, None] * v_MP, 1e-12)
+
+
 @pytest.mark.parametrize("fewest", [1, 3, FEWEST_PRODUCTS, 9])
 def test_both_implementations_ask_for_convergence_after_as_many_products(fewest: int) -> None:
     """A tolerance that anything meets: what is left is the number of products before it is asked for."""

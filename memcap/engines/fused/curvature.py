@@ -111,7 +111,7 @@ class Hessian:
         tolerance: float,
         rounding: float,
     ) -> TopPairs:
-        """The largest eigenvalue of H, or of R (H + λI) R with R the diagonal ``root_MP`` and λ ``penalty_M``.
+        """The largest eigenvalue of R (H + λI) R with R the diagonal ``root_MP`` (None: 1) and λ ``penalty_M`` (None: 0).
 
         Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
         at after every product (when there are ``fewest``), and the residual needs no product of its own.
@@ -119,6 +119,8 @@ class Hessian:
         for rows_MR in (self.vectors_MR, self.images_MR):
             rows_MR[:, self.num_parameters :] = 0
         self.vectors_MR[:, : self.num_parameters] = start_MP.detach().numpy()
+        if penalty_M is not None and root_MP is None:
+            root_MP = torch.ones_like(start_MP)
         if root_MP is not None:
             self.roots_MR[:, : self.num_parameters] = root_MP.detach().numpy()
         penalties = [0.0] * len(self.members) if penalty_M is None else penalty_M.tolist()
