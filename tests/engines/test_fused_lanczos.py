@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from matrix_cases import top_eigenvalue
 from population_cases import small_config, small_population
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from memcap.engines.fused import curvature
 from memcap.engines.fused.curvature import Hessian, TopPairs
 from memcap.measures.curvature import Curvature
 from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
-from memcap.measures.sharpness import dense_matrix, inverse_root, preconditioned, top_eigenvalue
+from memcap.measures.sharpness import SymmetricMatrix, dense_matrix, preconditioned
 from memcap.population import Population
 
 SAMPLES = (14, 9, 600)
@@ -79,11 +80,9 @@ def test_the_preconditioned_problem_with_decay(decades: int, dtype: str) -> None
     generator = torch.Generator().manual_seed(1)
     diagonal_MP = 10 ** (decades * (torch.rand(start_MP.shape, generator=generator).to(start_MP) - 1))
     penalty_M = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
-    whole = preconditioned(
-        lambda vector_MP: hessian(vector_MP) + penalty_M[:, None].to(vector_MP) * vector_MP, diagonal_MP
-    )
+    whole = preconditioned(hessian, diagonal_MP, penalty_M)
     expected = top_eigenvalue(whole, start_MP, max_iterations=48, check_every=1)
-    found = largest(hessian, start_MP, root_MP=inverse_root(diagonal_MP), penalty_M=penalty_M)
+    found = largest(hessian, start_MP, root_MP=whole.root_MP, penalty_M=penalty_M)
     tolerance = 1e-5 if dtype == "float32" else 1e-11
     slack_M = (expected.residual_M + tolerance * expected.value_M).numpy()
     np.testing.assert_array_less(np.abs(found.value_M - expected.value_M.numpy()), slack_M)
@@ -109,7 +108,7 @@ def test_a_penalty_without_a_diagonal_adds_to_the_eigenvalue() -> None:
     found = largest(hessian, start_MP, 1e-9, penalty_M=penalty_M)
     expected_M = largest(hessian, start_MP, 1e-9).value_M + penalty_M.numpy()
     np.testing.assert_allclose(found.value_M, expected_M, rtol=1e-12)
-    assert_is_a_pair(found, lambda v_MP: hessian(v_MP) + penalty_M[:, None] * v_MP, 1e-12)
+    assert_is_a_pair(found, SymmetricMatrix(hessian, penalty_M=penalty_M), 1e-12)
 
 
 @pytest.mark.parametrize("fewest", [1, 3, FEWEST_PRODUCTS, 9])

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrix_cases import matrix, products, randn
+from matrix_cases import Eigenpair, matrix, products, randn, top_eigenvalue
 from torch import Tensor
 
 from memcap.errors import BadInput
 from memcap.measures.krylov import FEWEST_PRODUCTS
-from memcap.measures.sharpness import Eigenpair, dense_hessian, hessian_vector_products, top_eigenvalue
+from memcap.measures.sharpness import dense_hessian, hessian_vector_products
 
 float64 = torch.float64
 Loss = Callable[[Tensor], Tensor]

@@ -113,7 +113,7 @@ class Hessian:
     ) -> TopPairs:
         """The largest eigenvalue of R (H + λI) R with R the diagonal ``root_MP`` (None: 1) and λ ``penalty_M`` (None: 0).
 
-        Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
+        Method, criterion and residual are those of ``measures.sharpness.top_eigenvalues``, but convergence is looked
         at after every product (when there are ``fewest``), and the residual needs no product of its own.
         """
         for rows_MR in (self.vectors_MR, self.images_MR):
