@@ -23,7 +23,9 @@ class Eigenpair(NamedTuple):
 def top_eigenvalue(product: Callable[[Tensor], Tensor], start_MP: Tensor, **limits: Any) -> Eigenpair:
     """The largest eigenvalue alone."""
     pairs = top_eigenvalues(product, start_MP, count=1, **limits)
-    return Eigenpair(pairs.values_ME[:, 0], pairs.residuals_ME[:, 0], pairs.vectors_MEP[:, 0], pairs.iterations_M)
+    return Eigenpair(
+        pairs.values_ME[:, 0], pairs.residuals_ME[:, 0], pairs.vectors_MEP[:, 0], pairs.iterations_M
+    )
 
 
 def randn(*shape: int, seed: int) -> Tensor:

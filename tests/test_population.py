@@ -132,7 +132,12 @@ def test_kept_members_are_bitwise_what_they_were(common: tuple[str, ...], member
 @pytest.mark.parametrize("members", [[0, 2], [2], [0]])
 @pytest.mark.parametrize(
     "common",
-    [("model=linear",), ("data.input_dim=1",), ("objective=squared_error",), (*SPARSE, "data.batch_size=null")],
+    [
+        ("model=linear",),
+        ("data.input_dim=1",),
+        ("objective=squared_error",),
+        (*SPARSE, "data.batch_size=null"),
+    ],
     ids=["labels", "one input", "one-hot", "features"],
 )
 def test_what_is_restored_lies_in_memory_as_it_did(common: tuple[str, ...], members: list[int]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from memcap.config.fields import schema_fields
-from memcap.config.fused_support import takes
 from memcap.config.formula import parse_formula
 from memcap.config.formula_tree import Binary, Call, Negate, Node
+from memcap.config.fused_support import takes
 from memcap.config.model_schema import FormulaActivationConfig
 from memcap.config.run_config import RunConfig
 from memcap.errors import BadInput

@@ -43,7 +43,11 @@ def bytes_kept(config: RunConfig) -> int:
         if config.measure.sharpness:
             torch.autograd.grad(loss, parameters_MP, create_graph=True)
     state = [parameters_MP, parameters_MP, *population.state.values()]  # the gradient is as large
-    state += config.measure.sharpness * min(config.measure.lanczos_iterations, len(parameters_MP.T)) * [parameters_MP]
+    state += (
+        config.measure.sharpness
+        * min(config.measure.lanczos_iterations, len(parameters_MP.T))
+        * [parameters_MP]
+    )
     for samples in (population.training_set, *population.evaluation_sets.values()):
         state += [samples.inputs_MND, samples.targets]
     return sum(storage.nbytes() for storage in saved.values()) + sum(tensor.nbytes for tensor in state)

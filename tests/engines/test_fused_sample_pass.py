@@ -165,9 +165,7 @@ def test_the_norms_of_memorized_samples_keep_their_digits(model: str) -> None:
     dense_MN, _ = dense_gradient_norms(exact, exact.training_set)
     is_clear_MN = expected.loss_MN > 1e-10
     assert is_clear_MN.any() or model != "model=linear"
-    torch.testing.assert_close(
-        expected.squared_MN[is_clear_MN], dense_MN[is_clear_MN], rtol=1e-4, atol=0
-    )
+    torch.testing.assert_close(expected.squared_MN[is_clear_MN], dense_MN[is_clear_MN], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

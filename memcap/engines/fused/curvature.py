@@ -111,7 +111,7 @@ class Hessian:
         tolerance: float,
         rounding: float,
     ) -> TopPairs:
-        """The largest eigenvalue of R (H + λI) R with R the diagonal ``root_MP`` (None: 1) and λ ``penalty_M`` (None: 0).
+        """The largest eigenvalue of R (H + λI) R, with R the diagonal ``root_MP`` (None: 1), λ ``penalty_M`` (None: 0).
 
         Method, criterion and residual are those of ``measures.sharpness.top_eigenvalues``, but convergence is looked
         at after every product (when there are ``fewest``), and the residual needs no product of its own.
