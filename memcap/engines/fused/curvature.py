@@ -12,11 +12,11 @@ from torch import Tensor
 
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused.curvature_layout import curvature_layout
-from memcap.engines.fused.engine import aligned, targets_of
 from memcap.engines.fused.layout import rounded_up
 from memcap.engines.fused.library import address, addresses, as_c, call_of, program_of
 from memcap.engines.fused.program import PIECES
-from memcap.engines.fused.registers import CACHE_LINE_BYTES
+from memcap.engines.fused.registers import CACHE_LINE_BYTES, aligned
+from memcap.engines.fused.targets import targets_of
 from memcap.engines.fused.team import KrylovSpaces, Team
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain
@@ -153,7 +153,8 @@ class _Member:
         samples, dtype = population.training_set, of.weights_MP.dtype
         num_samples = int(samples.counts_M[place])
         inputs_ND = np.ascontiguousarray(samples.inputs_MND[place].numpy())
-        targets_NF, importance_F = targets_of(population, place, dtype)
+        targets_MNF, importance_MF = targets_of(population, samples, slice(place, place + 1))
+        targets_NF, importance_F = targets_MNF[0], importance_MF[0]
         program = program_of(population.configs[place])  # numbers of an activation may be each member's own
         assert isinstance(population.model, Chain)
         layers, places = curvature_layout(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from memcap.engines.fused.curvature_layout import TRIDIAGONAL_PARTS
-from memcap.engines.fused.engine import aligned
 from memcap.engines.fused.library import as_c
+from memcap.engines.fused.registers import aligned
 
 
 class Team:
@@ -20,7 +20,7 @@ class Team:
         self.size = size
         self.pool = ThreadPoolExecutor(max(size - 1, 1))  # its threads end with it
 
-    def do(self, calls: Sequence[Callable[[], None]], threads: int) -> None:
+    def do(self, calls: Sequence[Callable[[], object]], threads: int) -> None:
         """Makes all of the calls, with at most so many of the threads; none runs on when this ends, however it does."""
         waiting = iter(calls)  # taking from it is one step, which threads do not interrupt
         futures: list[Future[None]] = []
@@ -36,7 +36,7 @@ class Team:
             future.result()
 
 
-def _work_off(waiting: Iterator[Callable[[], None]]) -> None:
+def _work_off(waiting: Iterator[Callable[[], object]]) -> None:
     for call in waiting:
         call()
 
