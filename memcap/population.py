@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch, on_device, stacked
 from memcap.config.fields import per_member_fields
 from memcap.config.run_config import RunConfig
 from memcap.data import Dataset, Samples, build_dataset
@@ -21,50 +21,6 @@ from memcap.optimizers import build_optimizer, learning_rate_factor
 from memcap.optimizers.optimizer import KnowsStability
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
-
-
-@dataclasses.dataclass
-class Batch:
-    """Samples of every member, padded to the largest N; ``mask_MN`` None where nothing is padded."""
-
-    inputs_MND: Tensor
-    targets: Tensor  # classes [M, N] or features [M, N, F]
-    counts_M: Tensor  # N of each member, in the dtype of the losses
-    mask_MN: Tensor | None
-
-    @property
-    def num_slots(self) -> int:
-        """Samples of the longest member: the second axis."""
-        return self.targets.shape[1]
-
-    def keep(self, members: Tensor) -> Batch:
-        mask_MN = None if self.mask_MN is None else self.mask_MN[members]
-        return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
-
-    def padded(self, num_slots: int, *, masked: bool) -> Batch:
-        """The same samples with this second axis, as beside longer members that have ended meanwhile."""
-        counts_M1 = self.counts_M[:, None].to(torch.int64)
-        slots_1S = torch.arange(num_slots, device=counts_M1.device)[None]
-        rows_MS = slots_1S % counts_M1
-        inputs_MSD, targets = _rows_of(self.inputs_MND, rows_MS), _rows_of(self.targets, rows_MS)
-        return Batch(inputs_MSD, targets, self.counts_M, slots_1S < counts_M1 if masked else None)
-
-    def first(self, count: int) -> Batch:
-        """The first ``count`` samples of each member, all of those that have fewer."""
-        mask_MN = None if self.mask_MN is None else self.mask_MN[:, :count]
-        return Batch(
-            self.inputs_MND[:, :count],
-            self.targets[:, :count],
-            self.counts_M.clamp(max=count),
-            None if mask_MN is None or bool(mask_MN.all()) else mask_MN,
-        )
-
-    def full_mask(self, like_MN: Tensor) -> Tensor:
-        """A boolean mask [M, N], also where nothing is padded, on the device of another tensor."""
-        if self.mask_MN is not None:
-            return self.mask_MN.to(like_MN.device)
-        return torch.ones(self.targets.shape[:2], dtype=torch.bool, device=like_MN.device)
 
 
 class Population:
@@ -154,8 +110,8 @@ class Population:
             tensor.copy_(theirs[name])
         self.step = int(saved["step"])
         slots = {name: (int(number), bool(masked)) for name, (number, masked) in saved["slots"].items()}
-        self.training_set = _as_saved(self.training_set, slots["training"])
-        self.evaluation_sets = {n: _as_saved(batch, slots[n]) for n, batch in self.evaluation_sets.items()}
+        self.training_set = self.training_set.as_saved(*slots["training"])
+        self.evaluation_sets = {n: batch.as_saved(*slots[n]) for n, batch in self.evaluation_sets.items()}
 
     def outputs(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
         """Outputs [M, N, V] at these parameters."""
@@ -283,45 +239,13 @@ class Population:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         dtype = self.dtype if array.dtype.kind == "f" else torch.int64
-        return self._on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
+        return on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype), self.device)
 
-    def _on_device(self, tensor: Tensor) -> Tensor:
-        """The tensor of the host where the population is; a CUDA GPU takes it from pinned memory, so nobody waits.
-
-        Elsewhere the copy has ended when this returns: on Apple's GPUs (mps), torch frees or reuses the host's
-        memory under one that has not, and the values are wrong without a word (pytorch issues 139550 and 189690).
-        """
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+    def _stack(self, sets: Sequence[Samples]) -> Batch:
+        return stacked(sets, self.device, self.dtype)
 
     def _sample_counts(self) -> list[int]:
         return [int(count) for count in self.training_set.counts_M.tolist()]
-
-    def _stack(self, sets: Sequence[Samples]) -> Batch:
-        counts = np.array([len(samples) for samples in sets])
-        longest = int(counts.max())
-        inputs_MND = self._padded([s.inputs_ND for s in sets], longest)
-        same = all(s.targets_N is s.inputs_ND for s in sets)
-        targets = inputs_MND if same else self._padded([s.targets_N for s in sets], longest)
-        counts_M = self._tensor(counts.astype(np.float64))
-        mask_MN = None
-        if bool((counts < longest).any()):
-            mask_MN = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.device)
-        return Batch(inputs_MND, targets, counts_M, mask_MN)
-
-    def _padded(self, arrays: Sequence[np.ndarray], longest: int) -> Tensor:
-        """Arrays of M members as one tensor [M, N, ...], with the samples innermost in memory, as ``product`` has them.
-
-        Padding repeats real samples: a made-up input could be infinite under some formula, and its gradient
-        would be NaN behind any mask.
-        """
-        dtype = NUMPY_DTYPES[self.dtype] if arrays[0].dtype.kind == "f" else np.int64
-        stacked = np.empty((len(arrays), *arrays[0].shape[1:], longest), dtype)
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
-            for place, array in zip(stacked, arrays, strict=True):
-                place[...] = array.T if len(array) == longest else array[np.arange(longest) % len(array)].T
-        return self._on_device(torch.from_numpy(stacked)).movedim(-1, 1)
 
     def _evaluation_sets(self) -> dict[str, Batch]:
         sets = [dataset.evaluation() for dataset in self.datasets]
@@ -339,23 +263,3 @@ class Population:
             column = [getattr(config.optimizer, name) for config in self.configs]
             values[name] = torch.tensor([np.inf if v is None else v for v in column], dtype=torch.float64)
         return values
-
-
-def _rows_of(samples: Tensor, rows_MS: Tensor) -> Tensor:
-    """Some samples [M, S, ...] of [M, N, ...], innermost in memory as ``Population._padded`` has them.
-
-    A product's last bits depend on how its operands lie: what is restored must lie as what it stands for.
-    """
-    innermost = samples.movedim(1, -1)
-    middle = (1,) * (innermost.dim() - 2)
-    index = rows_MS.reshape(len(rows_MS), *middle, -1).expand(*innermost.shape[:-1], -1)
-    return innermost.gather(-1, index).movedim(-1, 1)
-
-
-def _as_saved(batch: Batch, slots: tuple[int, bool]) -> Batch:
-    number, masked = slots
-    if (batch.num_slots, batch.mask_MN is not None) == slots:
-        return batch
-    if number < batch.num_slots:
-        raise ValueError(f"its samples have {number} places, not the {batch.num_slots} there are")
-    return batch.padded(number, masked=masked)

@@ -156,21 +156,6 @@ def test_what_is_restored_lies_in_memory_as_it_did(common: tuple[str, ...], memb
         assert torch.equal(mask_MN, expected.full_mask(batch.inputs_MND))
 
 
-@pytest.mark.parametrize("device", ["mps", "cpu"])
-def test_only_cuda_copies_while_others_go_on(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On mps, values are silently wrong where the host's memory is let go of before the copy has ended."""
-    population, asked = small_population((), [("seed=0",)]), []
-
-    def to(tensor: torch.Tensor, *_: object, non_blocking: bool = False) -> torch.Tensor:
-        asked.append(non_blocking)
-        return tensor
-
-    monkeypatch.setattr(torch.Tensor, "to", to)
-    population.device = torch.device(device)
-    population._on_device(torch.zeros(2))
-    assert asked == [False]
-
-
 def test_training_the_kept_leaves_the_others_where_they_were() -> None:
     population = small_population((), RAGGED)
     before = {name: value.clone() for name, value in tensors(population).items()}

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.optimizers import clip_by_norm_
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 # Scalars of this many steps are prepared at once: enough to hide the cost, little to hold.
 STEPS_PREPARED = 256

@@ -10,13 +10,14 @@ import torch
 from population_cases import small_config, small_population
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.engines import BatchedEngine, fused_sample_pass
 from memcap.engines.batched import gradients
 from memcap.engines.fused import sample_pass as module
 from memcap.engines.fused.sample_pass import SamplePass, sample_pass
 from memcap.measures.conflict import dense_gradient_norms, sample_gradient_norms
 from memcap.measures.first_order import first_order
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 EXACT = 1e-12  # relative, float64
 SAMPLES = (14, 9, 600)  # less than a register, more than a block of 512

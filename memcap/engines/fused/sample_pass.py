@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused import sample_kernel
 from memcap.engines.fused.layout import layout
@@ -22,7 +23,7 @@ from memcap.engines.fused.targets import targets_of
 from memcap.engines.fused.team import Team
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain, Layer
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 # What writes the derivatives by the outputs: for norms, with all digits of those of memorized samples.
 DERIVATIVES = {"cross_entropy": "losses.cross_entropy_from_others", "squared_error": "losses.squared_error"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from memcap.batch import Batch
 from memcap.models.chain import Chain
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 EVERYONE = slice(None)
 
