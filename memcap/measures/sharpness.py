@@ -7,6 +7,7 @@ E counts eigenpairs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ class Eigenpairs(NamedTuple):
     iterations_M: Tensor
 
 
-class SymmetricMatrix(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class SymmetricMatrix:
     """R (H + λI) R of each member, as a product: H its Hessian, R the diagonal ``root_MP`` (None: 1), λ ``penalty_M``
     (None: 0)."""
 
