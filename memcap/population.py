@@ -43,7 +43,9 @@ class Population:
         self.stability = self.optimizer if isinstance(self.optimizer, KnowsStability) else None
         datasets = [build_dataset(config) for config in configs]
         self.datasets: list[Dataset] = datasets
-        self.training_set = self._stack([dataset.training() for dataset in datasets])
+        training = [dataset.training() for dataset in datasets]
+        self.sample_counts = [len(samples) for samples in training]  # N of each, on the host: no step asks a GPU
+        self.training_set = self._stack(training)
         self.evaluation_sets = self._evaluation_sets() if first.measure.evaluation else {}
         self.importance_MF = self._importance()
         initial = [flatten(self.model.initialize(config.model, config.seed)) for config in configs]
@@ -71,6 +73,7 @@ class Population:
         kept = object.__new__(Population)
         kept.__dict__.update(self.__dict__)
         kept.configs = [self.configs[i] for i in members]
+        kept.sample_counts = [self.sample_counts[i] for i in members]
         kept.datasets = [self.datasets[i] for i in members]
         kept.training_set = self.training_set.keep(on_device)
         kept.evaluation_sets = {name: batch.keep(on_device) for name, batch in self.evaluation_sets.items()}
@@ -213,11 +216,11 @@ class Population:
     def _mini_batches(self, first_step: int, num_steps: int, size: int) -> Iterator[Batch]:
         indices_MKB = np.stack(
             [
-                batch_indices(c.seed, first_step, num_steps, int(n), size)
-                for c, n in zip(self.configs, self._sample_counts(), strict=True)
+                batch_indices(c.seed, first_step, num_steps, count, size)
+                for c, count in zip(self.configs, self.sample_counts, strict=True)
             ]
         )
-        indices = torch.from_numpy(indices_MKB).to(self.device)
+        indices = on_device(torch.from_numpy(indices_MKB), self.device)
         rows_M1 = torch.arange(len(self), device=self.device)[:, None]
         counts_M = torch.full((len(self),), float(size), dtype=self.dtype, device=self.device)
         full = self.training_set
@@ -243,9 +246,6 @@ class Population:
 
     def _stack(self, sets: Sequence[Samples]) -> Batch:
         return stacked(sets, self.device, self.dtype)
-
-    def _sample_counts(self) -> list[int]:
-        return [int(count) for count in self.training_set.counts_M.tolist()]
 
     def _evaluation_sets(self) -> dict[str, Batch]:
         sets = [dataset.evaluation() for dataset in self.datasets]

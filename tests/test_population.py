@@ -119,6 +119,7 @@ def test_kept_members_are_bitwise_what_they_were(common: tuple[str, ...], member
     kept = population.keep(members)
     assert (len(kept), kept.step) == (len(members), 4)
     assert kept.configs == [population.configs[i] for i in members]
+    assert kept.sample_counts == kept.training_set.counts_M.tolist()
     assert {n: v.tolist() for n, v in tensors(kept).items()} == {
         n: v[members].tolist() for n, v in before.items()
     }
