@@ -44,7 +44,8 @@ class Population:
         datasets = [build_dataset(config) for config in configs]
         self.datasets: list[Dataset] = datasets
         training = [dataset.training() for dataset in datasets]
-        self.sample_counts = [len(samples) for samples in training]  # N of each, on the host: no step asks a GPU
+        # N of each, on the host: no step asks a GPU.
+        self.sample_counts = [len(samples) for samples in training]
         self.training_set = self._stack(training)
         self.evaluation_sets = self._evaluation_sets() if first.measure.evaluation else {}
         self.importance_MF = self._importance()
