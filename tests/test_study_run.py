@@ -18,6 +18,7 @@ from memcap.config.cell import Cell
 from memcap.config.identity import run_id
 from memcap.engines.fused.engine import FusedEngine
 from memcap.errors import BadInput
+from memcap.interruption import Signals
 from memcap.outcome import CellOutcome
 from memcap.population import Population
 from memcap.records.folder_lock import FolderLock
@@ -279,7 +280,7 @@ def test_a_run_that_was_taken_over_is_left_to_its_new_owner(
 
     monkeypatch.setattr(RunFolder, "append", append)
     monkeypatch.setattr(study_run.time, "sleep", pause)
-    run = study_run.StudyRun(wanted, axes=(), study="s", command="")
+    run = study_run.StudyRun(wanted, axes=(), study="s", command="", signals=Signals())
     assert statuses(run.run()) == ["finished", "skipped", "finished"]
     assert rows == [0]
     assert f"{wanted[1].run_id}: taken over by another process" in capsys.readouterr().err
@@ -294,7 +295,7 @@ def test_a_run_that_was_taken_over_gets_neither_result_nor_failure(
     (cell,) = cells(tmp_path, range(1))
     other = Owner(tmp_path / "outputs")
 
-    def train(configs: Any, engine: Any, listener: Any) -> None:
+    def train(configs: Any, engine: Any, listener: Any, **more: Any) -> None:
         (lock,) = listener.locks.values()
         lock.path.unlink()
         assert FolderLock(lock.path.parent, other).acquire()
