@@ -32,8 +32,14 @@ CASES: dict[str, tuple[tuple[str, ...], int]] = {
     "sparse autoencoder, 8": (("experiment=sparse_autoencoder",), 8),
     "sparse autoencoder, 64": (("experiment=sparse_autoencoder",), 64),
     "W=16 N=300, 8": (("model.width=16", "data.num_samples=300"), 8),
+    "W=16 N=300, 64": (("model.width=16", "data.num_samples=300"), 64),
     "W=64 N=1600, 8": (("model.width=64", "data.num_samples=1600"), 8),
     "W=16 N=300 formula, 8": (("model.width=16", "data.num_samples=300", *FORMULA), 8),
+    "W=16 N=300 batches of 50, 8": (("model.width=16", "data.num_samples=300", "data.batch_size=50"), 8),
+    "sparse N=1000 of 100, 8": (
+        ("experiment=sparse_autoencoder", "data.num_samples=1000", "data.batch_size=100"),
+        8,
+    ),
 }
 
 
@@ -67,7 +73,8 @@ def times_us(variants: dict[str, list[Population]], steps: int, turns: int, memb
         started = time.process_time()
         for _ in some.batches(some.step, steps) or ():
             pass
-        found["drawing"].append((time.process_time() - started) / steps / members * 1e6)
+        if turn:
+            found["drawing"].append((time.process_time() - started) / steps / members * 1e6)
     return {name: statistics.median(numbers) for name, numbers in found.items()}
 
 
@@ -79,13 +86,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
-    print(f"{'case':>26}{'together':>10}{'drawing':>10}{'one by one':>12}{'bfloat16':>10}")
+    print(f"{'case':>28}{'together':>10}{'drawing':>10}{'one by one':>12}{'bfloat16':>10}")
     session = HydraSession()
     for case, (overrides, members) in CASES.items():
         found = times_us(populations(session, overrides, members), arguments.steps, arguments.turns, members)
         columns = zip(("together", "drawing", "one by one", "bfloat16"), (10, 10, 12, 10), strict=True)
         row = "".join(f"{found[name]:>{width}.1f}" for name, width in columns)
-        print(f"{case:>26}{row}", flush=True)
+        print(f"{case:>28}{row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch, on_device, stacked
 from memcap.config.fields import per_member_fields
 from memcap.config.run_config import RunConfig
 from memcap.data import Dataset, Samples, build_dataset
@@ -21,55 +21,6 @@ from memcap.optimizers import build_optimizer, learning_rate_factor
 from memcap.optimizers.optimizer import KnowsStability
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
-
-
-@dataclasses.dataclass
-class Batch:
-    """Samples of every member, padded to the largest N; ``mask_MN`` None where nothing is padded."""
-
-    inputs_MND: Tensor
-    targets: Tensor  # classes [M, N] or features [M, N, F]
-    counts_M: Tensor  # N of each member, in the dtype of the losses
-    mask_MN: Tensor | None
-
-    @property
-    def num_slots(self) -> int:
-        """Samples of the longest member: the second axis."""
-        return self.targets.shape[1]
-
-    def keep(self, members: Tensor) -> Batch:
-        mask_MN = None if self.mask_MN is None else self.mask_MN[members]
-        return Batch(self.inputs_MND[members], self.targets[members], self.counts_M[members], mask_MN)
-
-    def padded(self, num_slots: int, *, masked: bool) -> Batch:
-        """The same samples with this second axis, as beside longer members that have ended meanwhile."""
-        counts_M1 = self.counts_M[:, None].to(torch.int64)
-        slots_1S = torch.arange(num_slots, device=counts_M1.device)[None]
-        rows_MS, members_M1 = (
-            slots_1S % counts_M1,
-            torch.arange(len(counts_M1), device=counts_M1.device)[:, None],
-        )
-        mask_MS = slots_1S < counts_M1 if masked else None
-        return Batch(
-            self.inputs_MND[members_M1, rows_MS], self.targets[members_M1, rows_MS], self.counts_M, mask_MS
-        )
-
-    def first(self, count: int) -> Batch:
-        """The first ``count`` samples of each member, all of those that have fewer."""
-        mask_MN = None if self.mask_MN is None else self.mask_MN[:, :count]
-        return Batch(
-            self.inputs_MND[:, :count],
-            self.targets[:, :count],
-            self.counts_M.clamp(max=count),
-            None if mask_MN is None or bool(mask_MN.all()) else mask_MN,
-        )
-
-    def full_mask(self, like_MN: Tensor) -> Tensor:
-        """A boolean mask [M, N], also where nothing is padded, on the device of another tensor."""
-        if self.mask_MN is not None:
-            return self.mask_MN.to(like_MN.device)
-        return torch.ones(self.targets.shape[:2], dtype=torch.bool, device=like_MN.device)
 
 
 class Population:
@@ -92,7 +43,10 @@ class Population:
         self.stability = self.optimizer if isinstance(self.optimizer, KnowsStability) else None
         datasets = [build_dataset(config) for config in configs]
         self.datasets: list[Dataset] = datasets
-        self.training_set = self._stack([dataset.training() for dataset in datasets])
+        training = [dataset.training() for dataset in datasets]
+        # N of each, on the host: no step asks a GPU.
+        self.sample_counts = [len(samples) for samples in training]
+        self.training_set = self._stack(training)
         self.evaluation_sets = self._evaluation_sets() if first.measure.evaluation else {}
         self.importance_MF = self._importance()
         initial = [flatten(self.model.initialize(config.model, config.seed)) for config in configs]
@@ -120,6 +74,7 @@ class Population:
         kept = object.__new__(Population)
         kept.__dict__.update(self.__dict__)
         kept.configs = [self.configs[i] for i in members]
+        kept.sample_counts = [self.sample_counts[i] for i in members]
         kept.datasets = [self.datasets[i] for i in members]
         kept.training_set = self.training_set.keep(on_device)
         kept.evaluation_sets = {name: batch.keep(on_device) for name, batch in self.evaluation_sets.items()}
@@ -159,8 +114,8 @@ class Population:
             tensor.copy_(theirs[name])
         self.step = int(saved["step"])
         slots = {name: (int(number), bool(masked)) for name, (number, masked) in saved["slots"].items()}
-        self.training_set = _as_saved(self.training_set, slots["training"])
-        self.evaluation_sets = {n: _as_saved(batch, slots[n]) for n, batch in self.evaluation_sets.items()}
+        self.training_set = self.training_set.as_saved(*slots["training"])
+        self.evaluation_sets = {n: batch.as_saved(*slots[n]) for n, batch in self.evaluation_sets.items()}
 
     def outputs(self, parameters_MP: Tensor, batch: Batch) -> Tensor:
         """Outputs [M, N, V] at these parameters."""
@@ -262,11 +217,11 @@ class Population:
     def _mini_batches(self, first_step: int, num_steps: int, size: int) -> Iterator[Batch]:
         indices_MKB = np.stack(
             [
-                batch_indices(c.seed, first_step, num_steps, int(n), size)
-                for c, n in zip(self.configs, self._sample_counts(), strict=True)
+                batch_indices(c.seed, first_step, num_steps, count, size)
+                for c, count in zip(self.configs, self.sample_counts, strict=True)
             ]
         )
-        indices = torch.from_numpy(indices_MKB).to(self.device)
+        indices = on_device(torch.from_numpy(indices_MKB), self.device)
         rows_M1 = torch.arange(len(self), device=self.device)[:, None]
         counts_M = torch.full((len(self),), float(size), dtype=self.dtype, device=self.device)
         full = self.training_set
@@ -288,41 +243,10 @@ class Population:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         dtype = self.dtype if array.dtype.kind == "f" else torch.int64
-        return self._on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype))
-
-    def _on_device(self, tensor: Tensor) -> Tensor:
-        """The tensor of the host where the population is; a GPU takes it from pinned memory, so nobody waits."""
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
-
-    def _sample_counts(self) -> list[int]:
-        return [int(count) for count in self.training_set.counts_M.tolist()]
+        return on_device(torch.from_numpy(np.ascontiguousarray(array)).to(dtype), self.device)
 
     def _stack(self, sets: Sequence[Samples]) -> Batch:
-        counts = np.array([len(samples) for samples in sets])
-        longest = int(counts.max())
-        inputs_MND = self._padded([s.inputs_ND for s in sets], longest)
-        same = all(s.targets_N is s.inputs_ND for s in sets)
-        targets = inputs_MND if same else self._padded([s.targets_N for s in sets], longest)
-        counts_M = self._tensor(counts.astype(np.float64))
-        mask_MN = None
-        if bool((counts < longest).any()):
-            mask_MN = torch.from_numpy(np.arange(longest) < counts[:, None]).to(self.device)
-        return Batch(inputs_MND, targets, counts_M, mask_MN)
-
-    def _padded(self, arrays: Sequence[np.ndarray], longest: int) -> Tensor:
-        """Arrays of M members as one tensor [M, N, ...], with the samples innermost in memory, as ``product`` has them.
-
-        Padding repeats real samples: a made-up input could be infinite under some formula, and its gradient
-        would be NaN behind any mask.
-        """
-        dtype = NUMPY_DTYPES[self.dtype] if arrays[0].dtype.kind == "f" else np.int64
-        stacked = np.empty((len(arrays), *arrays[0].shape[1:], longest), dtype)
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
-            for place, array in zip(stacked, arrays, strict=True):
-                place[...] = array.T if len(array) == longest else array[np.arange(longest) % len(array)].T
-        return self._on_device(torch.from_numpy(stacked)).movedim(-1, 1)
+        return stacked(sets, self.device, self.dtype)
 
     def _evaluation_sets(self) -> dict[str, Batch]:
         sets = [dataset.evaluation() for dataset in self.datasets]
@@ -340,12 +264,3 @@ class Population:
             column = [getattr(config.optimizer, name) for config in self.configs]
             values[name] = torch.tensor([np.inf if v is None else v for v in column], dtype=torch.float64)
         return values
-
-
-def _as_saved(batch: Batch, slots: tuple[int, bool]) -> Batch:
-    number, masked = slots
-    if (batch.num_slots, batch.mask_MN is not None) == slots:
-        return batch
-    if number < batch.num_slots:
-        raise ValueError(f"its samples have {number} places, not the {batch.num_slots} there are")
-    return batch.padded(number, masked=masked)

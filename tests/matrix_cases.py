@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from memcap.measures.sharpness import top_eigenvalues
+
+
+class Eigenpair(NamedTuple):
+    """The first of ``Eigenpairs``."""
+
+    value_M: Tensor
+    residual_M: Tensor
+    vector_MP: Tensor
+    iterations_M: Tensor
+
+
+def top_eigenvalue(product: Callable[[Tensor], Tensor], start_MP: Tensor, **limits: Any) -> Eigenpair:
+    """The largest eigenvalue alone."""
+    pairs = top_eigenvalues(product, start_MP, count=1, **limits)
+    return Eigenpair(
+        pairs.values_ME[:, 0], pairs.residuals_ME[:, 0], pairs.vectors_MEP[:, 0], pairs.iterations_M
+    )
 
 
 def randn(*shape: int, seed: int) -> Tensor:

@@ -23,6 +23,7 @@ LAYERS = (
     ("errors",),
     ("config", "random"),
     ("data", "models", "objectives", "optimizers"),
+    ("batch",),
     ("population", "grouping"),
     ("engines",),
     ("measures",),

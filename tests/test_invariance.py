@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from population_cases import small_config
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
 from memcap.engines import BatchedEngine
 from memcap.engines.batched import gradients
 from memcap.measures.end_of_run import Arrays
 from memcap.measures.observation import Observer, Row
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 ONE_STEP = 1e-10  # relative, on the gradient and on one update from equal state
 SEVERAL_STEPS = 1e-8  # relative, after that many: rounding grows along a training

@@ -119,6 +119,7 @@ def test_kept_members_are_bitwise_what_they_were(common: tuple[str, ...], member
     kept = population.keep(members)
     assert (len(kept), kept.step) == (len(members), 4)
     assert kept.configs == [population.configs[i] for i in members]
+    assert kept.sample_counts == kept.training_set.counts_M.tolist()
     assert {n: v.tolist() for n, v in tensors(kept).items()} == {
         n: v[members].tolist() for n, v in before.items()
     }
@@ -127,6 +128,33 @@ def test_kept_members_are_bitwise_what_they_were(common: tuple[str, ...], member
     torch.testing.assert_close(
         kept.parameters_MP, population.parameters_MP[members], rtol=1e-10, atol=1e-14, msg=str(common)
     )
+
+
+@pytest.mark.parametrize("members", [[0, 2], [2], [0]])
+@pytest.mark.parametrize(
+    "common",
+    [
+        ("model=linear",),
+        ("data.input_dim=1",),
+        ("objective=squared_error",),
+        (*SPARSE, "data.batch_size=null"),
+    ],
+    ids=["labels", "one input", "one-hot", "features"],
+)
+def test_what_is_restored_lies_in_memory_as_it_did(common: tuple[str, ...], members: list[int]) -> None:
+    """The longest member has ended: a product's last bits depend on its operands' strides, not on values alone."""
+    uninterrupted = small_population(common, RAGGED).keep(members)
+    restored = Population(uninterrupted.configs)
+    restored.restore(uninterrupted.saved())
+    sets = {"": uninterrupted.training_set, **uninterrupted.evaluation_sets}
+    for name, batch in {"": restored.training_set, **restored.evaluation_sets}.items():
+        expected = sets[name]
+        assert batch.inputs_MND.stride() == expected.inputs_MND.stride()
+        assert batch.targets.stride() == expected.targets.stride()
+        assert torch.equal(batch.inputs_MND, expected.inputs_MND)
+        assert torch.equal(batch.targets, expected.targets)
+        mask_MN = batch.full_mask(batch.inputs_MND)
+        assert torch.equal(mask_MN, expected.full_mask(batch.inputs_MND))
 
 
 def test_training_the_kept_leaves_the_others_where_they_were() -> None:

@@ -7,6 +7,7 @@ import os
 from memcap.config.fields import schema_fields
 from memcap.config.formula import parse_formula
 from memcap.config.formula_tree import Binary, Call, Negate, Node
+from memcap.config.fused_support import takes
 from memcap.config.model_schema import FormulaActivationConfig
 from memcap.config.run_config import RunConfig
 from memcap.errors import BadInput
@@ -18,7 +19,10 @@ ACTIVATION_COPIES = 8
 COPIES_PER_OPERATION = 2
 # Copies of the parameters: themselves, gradient, update, two moments, and what a Hessian product needs.
 PARAMETER_COPIES = 8
-
+# The same of a compiled Hessian, which keeps them from one measurement to the next: weights and vector as the products
+# read them, the image, the diagonal of a preconditioner. Lanczos' basis and its images come on top, for each thread:
+# one member has one at most.
+COMPILED_HESSIAN_COPIES = 10
 
 # Indices of mini-batches are drawn for blocks of 256 steps, in 8 bytes each, once on the host and once on the device.
 INDEX_BLOCK_BYTES = 2 * 256 * 8
@@ -32,12 +36,16 @@ def member_bytes(config: RunConfig) -> int:
     """
     itemsize = 8 if config.hardware.dtype == "float64" else 4
     measure = config.measure
+    iterations = min(measure.lanczos_iterations, config.num_parameters) * measure.sharpness
     lanczos = max(
-        measure.lanczos_iterations * measure.sharpness,
+        iterations,
         (measure.spectrum_steps + measure.spectrum_probes) * measure.spectrum,
         measure.trace_probes * measure.trace,
         config.num_parameters * (measure.sharpness and measure.hessian == "dense"),
     )
+    is_compiled = takes(config) or config.hardware.engine == "fused"
+    if lanczos and is_compiled:
+        lanczos = max(lanczos, 2 * iterations + 1) + COMPILED_HESSIAN_COPIES
     parameters = config.num_parameters * (PARAMETER_COPIES + lanczos + 2 * (lanczos > 0)) * itemsize
     samples = max(config.data.num_measured, config.data.batch_size or 0)
     activations = samples * config.model.activations_per_sample(config.data) * _copies(config) * itemsize

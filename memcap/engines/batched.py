@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.optimizers import clip_by_norm_
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 # Scalars of this many steps are prepared at once: enough to hide the cost, little to hold.
 STEPS_PREPARED = 256
@@ -19,8 +20,8 @@ AUTOCAST = {"none": None, "bfloat16": torch.bfloat16}  # hardware.autocast
 class BatchedEngine:
     """Automatic differentiation of the summed loss, then one functional update of all members.
 
-    Nothing in the loop waits for the device: scalars of many steps are made beforehand, in float64, and fresh batches
-    go to a GPU from pinned memory.
+    The loop asks nothing of the device that it would have to wait for: scalars of many steps are made beforehand, in
+    float64. On a GPU that has not been seen yet: ``tests/engines/test_batched_gpu.py`` checks it where there is one.
     """
 
     name: ClassVar[str] = "batched"

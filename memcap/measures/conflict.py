@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.errors import BadInput
 from memcap.models import build_activation
 from memcap.models.chain import Chain, Trace, told_by_layers
 from memcap.models.model import unflatten
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 DEFAULT_MAX_BYTES = 64 * 2**20
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from memcap.config.measure_schema import MeasureConfig, eigenvalue_metric
 from memcap.engines import fused_hessian
-from memcap.measures.krylov import rounding_noise
+from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
 from memcap.measures.sharpness import (
     Eigenpairs,
+    SymmetricMatrix,
     dense_matrix,
     hessian_vector_products,
-    inverse_root,
+    preconditioned,
     top_eigenvalues,
 )
 from memcap.measures.trace import hutchinson_trace
@@ -87,14 +88,14 @@ class Curvature:
         count = self.measure.num_eigenvalues
         # Of another matrix, the same noise is as good.
         noise = [unit_noise(population, f"lanczos/{k}" if k else "lanczos") for k in range(count)]
-        values_ME, residuals_ME = self._largest(population, _Matrix(product), "lanczos", noise)
+        values_ME, residuals_ME = self._largest(population, SymmetricMatrix(product), "lanczos", noise)
         found = {eigenvalue_metric(1): values_ME[:, 0], "sharpness/residual": residuals_ME[:, 0]}
         for k in range(1, count):
             found[eigenvalue_metric(k + 1)] = values_ME[:, k]
             found[f"{eigenvalue_metric(k + 1)}_residual"] = residuals_ME[:, k]
         preconditioner_MP = population.preconditioner()
         if preconditioner_MP is not None:
-            whole = _Matrix(product, inverse_root(preconditioner_MP), population.l2_penalty())
+            whole = preconditioned(product, preconditioner_MP, population.l2_penalty())
             values_ME, residuals_ME = self._largest(population, whole, "preconditioned", noise[:1])
             found["sharpness/preconditioned"] = values_ME[:, 0]
             found["sharpness/preconditioned_residual"] = residuals_ME[:, 0]
@@ -104,13 +105,13 @@ class Curvature:
         return found
 
     def _largest(
-        self, population: Population, matrix: _Matrix, purpose: str, noise: Sequence[Tensor]
+        self, population: Population, matrix: SymmetricMatrix, purpose: str, noise: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """As many of the largest eigenvalues as there is noise to start from, descending, with their residuals;
         float64 [M, E], NaN where there are fewer."""
         count = len(noise)
         if self.measure.hessian == "dense":
-            return dense_eigenvalues(matrix.product, population.parameters_MP, count=count)
+            return dense_eigenvalues(matrix, population.parameters_MP, count=count)
         start_MP = noise[0]
         if purpose in self.vectors:
             start_MP = self.vectors[purpose] + WARM_START_NOISE * start_MP
@@ -118,7 +119,7 @@ class Curvature:
             found = _by_compiled_code(self.compiled, matrix, start_MP, self.measure)
         else:
             found = top_eigenvalues(
-                matrix.product,
+                matrix,
                 start_MP,
                 count=count,
                 more_starts=noise[1:],  # symmetries make eigenvalues multiple, and a start sees one copy
@@ -131,36 +132,24 @@ class Curvature:
         return found.values_ME, found.residuals_ME
 
 
-class _Matrix(NamedTuple):
-    """A symmetric matrix of each member: its Hessian H, or R (H + λI) R with a diagonal R."""
-
-    hessian: Product
-    root_MP: Tensor | None = None
-    penalty_M: Tensor | None = None
-
-    def product(self, vector_MP: Tensor) -> Tensor:
-        if self.root_MP is None:
-            return self.hessian(vector_MP)
-        vector_MP = self.root_MP * vector_MP
-        image_MP = self.hessian(vector_MP)
-        if self.penalty_M is not None:
-            image_MP = image_MP + self.penalty_M[:, None].to(image_MP) * vector_MP
-        return self.root_MP * image_MP
-
-
 def _by_compiled_code(
-    hessian: Hessian, matrix: _Matrix, start_MP: Tensor, measure: MeasureConfig
+    hessian: Hessian, matrix: SymmetricMatrix, start_MP: Tensor, measure: MeasureConfig
 ) -> Eigenpairs:
     found = hessian.top_eigenvalue(
         start_MP,
         root_MP=matrix.root_MP,
         penalty_M=matrix.penalty_M,
         max_iterations=measure.lanczos_iterations,
+        fewest=FEWEST_PRODUCTS,
         tolerance=measure.lanczos_tolerance,
         rounding=rounding_noise(start_MP.dtype),
     )
-    value_M, residual_M, vector_MP, iterations_M = map(torch.from_numpy, found)
-    return Eigenpairs(value_M[:, None], residual_M[:, None], vector_MP[:, None], iterations_M)
+    return Eigenpairs(
+        values_ME=torch.from_numpy(found.value_M)[:, None],
+        residuals_ME=torch.from_numpy(found.residual_M)[:, None],
+        vectors_MEP=torch.from_numpy(found.vector_MP)[:, None],
+        iterations_M=torch.from_numpy(found.iterations_M),
+    )
 
 
 def dense_eigenvalues(product: Product, like_MP: Tensor, *, count: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.config.measure_schema import MeasureConfig
 from memcap.measures.curvature import loss_curvature, random_probes
 from memcap.measures.data_bias import bias_alignments, data_bias
@@ -19,7 +20,7 @@ from memcap.measures.memory import training_columns
 from memcap.measures.rounding import ROUNDING_FORMATS, rounded
 from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
 from memcap.measures.spectrum import stochastic_lanczos_quadrature
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 Columns = dict[str, Tensor]
 Arrays = dict[str, dict[str, np.ndarray]]  # file name -> array name -> values of one member

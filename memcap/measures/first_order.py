@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.engines import fused_sample_pass
 from memcap.engines.batched import gradients
 from memcap.measures.conflict import sample_gradient_norms
 from memcap.objectives import Scores
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 
 class FirstOrder(NamedTuple):

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.engines.batched import updated_parameters
 from memcap.measures.conflict import gradient_conflict
 from memcap.measures.first_order import FirstOrder
 from memcap.measures.gradients import gradient_norms, l2_norms
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 Columns = dict[str, Tensor]
 

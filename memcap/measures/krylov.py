@@ -12,6 +12,8 @@ from memcap.measures.gradients import l2_norms
 
 # A remainder below this many units of rounding, relative to the largest entry seen, is noise of the product.
 ROUNDING_UNITS = 10
+# Products before convergence is asked for: a warm start may look converged before its noise has been heard.
+FEWEST_PRODUCTS = 6
 
 
 def rounding_noise(dtype: torch.dtype) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.measures.bits import bits_per_parameter, bits_standard_error, clamped_bits, memorized_bits
 from memcap.measures.first_order import sample_scores
 from memcap.measures.samples import accuracy, memorized_samples
 from memcap.objectives import Scores
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 
 def training_columns(population: Population, scores: Scores) -> dict[str, Tensor]:

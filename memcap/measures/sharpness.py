@@ -7,6 +7,7 @@ E counts eigenpairs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,32 +16,21 @@ from torch import Tensor
 
 from memcap.errors import BadInput
 from memcap.measures.gradients import l2_norms
-from memcap.measures.krylov import KrylovSpace
+from memcap.measures.krylov import FEWEST_PRODUCTS, KrylovSpace
 
 Product = Callable[[Tensor], Tensor]
 
 
-class Eigenpair(NamedTuple):
-    """An approximate top eigenpair per member; all NaN but the count where a member's products are.
-
-    value_M       v·Hv of the returned unit vector v, float64; up to rounding never above the true eigenvalue
-    residual_M    ‖Hv − λv‖, absolute, in the eigenvalue's units, float64: the true one, by one more product
-                  with the returned v. Some eigenvalue lies within it of value_M
-    vector_MP     v, of the start's dtype; with noise, a good warm start for the next call
-    iterations_M  products the member needed until it was frozen, without that last one; int64
-    """
-
-    value_M: Tensor
-    residual_M: Tensor
-    vector_MP: Tensor
-    iterations_M: Tensor
-
-
 class Eigenpairs(NamedTuple):
-    """E approximate eigenpairs per member, values descending; fields as in `Eigenpair`.
+    """E approximate eigenpairs per member, values descending; all NaN but the count where a member's products are.
+
+    values_ME     v·Hv of the returned unit vector v, float64; up to rounding never above the true eigenvalue
+    residuals_ME  ‖Hv − λv‖, absolute, in the eigenvalue's units, float64: the true one, by one more product with
+                  the returned v. Some eigenvalue lies within it of the value
+    vectors_MEP   v, of the start's dtype; their sum, with noise, is a good warm start for the next call
+    iterations_M  products the member needed until it was frozen, without the last ones; int64
 
     Pairs that were not found (a member has fewer eigenvalues, or its starts see fewer) are NaN and come last.
-    The sum of those that were found, with noise, is a good warm start for the next call.
     """
 
     values_ME: Tensor
@@ -49,39 +39,22 @@ class Eigenpairs(NamedTuple):
     iterations_M: Tensor
 
 
-def top_eigenvalue(
-    hessian_vector_product: Product,
-    start_MP: Tensor,
-    *,
-    max_iterations: int = 64,
-    tolerance: float = 1e-3,
-    check_every: int = 4,
-) -> Eigenpair:
-    """Largest (algebraic) eigenvalue of each member's symmetric matrix, by Lanczos fully reorthogonalized.
+@dataclasses.dataclass(frozen=True)
+class SymmetricMatrix:
+    """R (H + λI) R of each member, as a product: H its Hessian, R the diagonal ``root_MP`` (None: 1), λ ``penalty_M``
+    (None: 0)."""
 
-    hessian_vector_product: [M, P] -> [M, P], row i times member i's own matrix.
-    start_MP: any nonzero vector (a zero one gives NaN). Warm start: an earlier `vector_MP` plus fresh noise
-    from the caller's own stream. Without noise a start that has become another eigenvector, or lies in any
-    invariant subspace, looks converged at once and hides the top one; so the noise should be well above the
-    tolerance, for example a tenth of the vector's norm.
+    hessian: Product
+    root_MP: Tensor | None = None
+    penalty_M: Tensor | None = None
 
-    Every `check_every` products, and after the last, a member is frozen if the residual that Lanczos predicts
-    (β |s|) is at most tolerance · |value| or rounding noise of the dtype, or if its subspace is invariant
-    (β = 0). What it has then is its result, whatever the others still do, so it does not depend on them.
-    Members that reach max_iterations (or P) products return what they have: read residual_M.
-
-    Cost: at most min(max_iterations, P) + 1 products for all members together, and memory for as many [M, P].
-    """
-    pairs = top_eigenvalues(
-        hessian_vector_product,
-        start_MP,
-        count=1,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
-        check_every=check_every,
-    )
-    values_ME, residuals_ME, vectors_MEP, iterations_M = pairs
-    return Eigenpair(values_ME[:, 0], residuals_ME[:, 0], vectors_MEP[:, 0], iterations_M)
+    def __call__(self, vector_MP: Tensor) -> Tensor:
+        if self.root_MP is not None:
+            vector_MP = self.root_MP * vector_MP
+        image_MP = self.hessian(vector_MP)
+        if self.penalty_M is not None:
+            image_MP = image_MP + self.penalty_M[:, None].to(image_MP) * vector_MP
+        return image_MP if self.root_MP is None else self.root_MP * image_MP
 
 
 def top_eigenvalues(
@@ -91,19 +64,31 @@ def top_eigenvalues(
     count: int,
     more_starts: Sequence[Tensor] = (),
     max_iterations: int = 64,
+    fewest: int = FEWEST_PRODUCTS,
     tolerance: float = 1e-3,
     check_every: int = 4,
 ) -> Eigenpairs:
-    """The E = count largest (algebraic) eigenvalues of each member's symmetric matrix; see `top_eigenvalue`.
+    """The E = count largest (algebraic) eigenvalues of each member's symmetric matrix, by Lanczos fully
+    reorthogonalized.
 
-    A member is frozen when each of its E values is within the tolerance, relative to itself.
+    hessian_vector_product: [M, P] -> [M, P], row i times member i's own matrix.
+    start_MP: any nonzero vector (a zero one gives NaN). Warm start: the sum of earlier `vectors_MEP` plus fresh noise
+    from the caller's own stream. Without noise a start that has become another eigenvector, or lies in any
+    invariant subspace, looks converged at once and hides the top one; so the noise should be well above the
+    tolerance, for example a tenth of the vector's norm.
+
+    After `fewest` products, every `check_every` from then on, and after the last, a member is frozen if the residuals
+    that Lanczos predicts (β |s|) are each at most tolerance · |value| or rounding noise of the dtype, or if its
+    subspace is invariant (β = 0). What it has then is its result, whatever the others still do, so it does not depend
+    on them. Members that reach max_iterations (or P) products return what they have: read residuals_ME.
 
     One start is sure to see only one copy of a multiple eigenvalue, because within a Krylov space none is multiple
     but by rounding. A Hessian has them by symmetry: that of a linear model under squared error is XᵀX ⊗ I, each
     eigenvalue V times. Every one of `more_starts` (fresh noise, [M, P] each) shows one more copy: Lanczos goes
     again, in the orthogonal complement of the vectors found so far, and the largest E of both are kept.
 
-    Cost: at most min(max_iterations, P) + E products for each start.
+    Cost: at most min(max_iterations, P) + E products for each start, for all members together, and memory for as many
+    [M, P].
     """
     if min(count, max_iterations, check_every) < 1:
         got = f"got count={count}, max_iterations={max_iterations}, check_every={check_every}"
@@ -116,8 +101,9 @@ def top_eigenvalues(
         locked = None if pairs is None else (pairs.values_ME, pairs.vectors_MEP)
         space = KrylovSpace(one_start_MP, min(max_iterations, start_MP.shape[1]), locked=locked)
         coordinates_MEK, iterations_M = _grow(
-            space, hessian_vector_product, start_MP.dtype, count, tolerance=tolerance, check_every=check_every
-        )
+            space, hessian_vector_product, start_MP.dtype, count,
+            fewest=fewest, tolerance=tolerance, check_every=check_every,
+        )  # fmt: skip
         vectors_MEP = torch.stack([space.combine(c_MK) for c_MK in coordinates_MEK.unbind(1)], dim=1)
         found = _with_true_residuals(hessian_vector_product, vectors_MEP.to(start_MP.dtype), iterations_M)
         pairs = _largest([found] if pairs is None else [pairs, found], count)
@@ -125,24 +111,16 @@ def top_eigenvalues(
     return pairs
 
 
-def preconditioned(product: Product, preconditioner_MP: Tensor) -> Product:
-    """v ↦ D^(−1/2) H D^(−1/2) v for a positive diagonal D: symmetric, and with the eigenvalues of D⁻¹H.
+def preconditioned(
+    product: Product, preconditioner_MP: Tensor, penalty_M: Tensor | None = None
+) -> SymmetricMatrix:
+    """D^(−1/2) (H + λI) D^(−1/2) for a positive diagonal D: symmetric, and with the eigenvalues of D⁻¹(H + λI).
 
-    An eigenvector v of it stands for the eigenvector D^(−1/2) v of D⁻¹H. Where D is not positive, the member's
+    An eigenvector v of it stands for the eigenvector D^(−1/2) v of the other. Where D is not positive, the member's
     products are NaN. For Adam see `memcap.optimizers.KnowsStability` and Cohen et al. 2022, arXiv 2207.14484.
     """
-    root_MP = inverse_root(preconditioner_MP)
-
-    def symmetric_product(vector_MP: Tensor) -> Tensor:
-        return root_MP * product(root_MP * vector_MP)
-
-    return symmetric_product
-
-
-def inverse_root(preconditioner_MP: Tensor) -> Tensor:
-    """D^(−1/2), NaN where D is not positive."""
     root_MP = preconditioner_MP.rsqrt()
-    return root_MP.masked_fill(root_MP.isinf(), torch.nan)
+    return SymmetricMatrix(product, root_MP.masked_fill(root_MP.isinf(), torch.nan), penalty_M)
 
 
 def hessian_vector_products(loss_of_parameters: Callable[[Tensor], Tensor], parameters_MP: Tensor) -> Product:
@@ -192,6 +170,7 @@ def _grow(
     dtype: torch.dtype,
     count: int,
     *,
+    fewest: int,
     tolerance: float,
     check_every: int,
 ) -> tuple[Tensor, Tensor]:
@@ -204,7 +183,8 @@ def _grow(
     while len(open_members):
         space.extend(product(space.direction_MP.to(dtype)))
         is_last = space.size == max_size
-        if space.size % check_every and not is_last:
+        is_check = space.size >= fewest and (space.size - fewest) % check_every == 0
+        if not (is_check or is_last):
             continue
         coordinates_mEK, sizes_m, settled_m = space.top_ritz_vectors(
             open_members, count=count, tolerance=tolerance

@@ -21,8 +21,7 @@ class Linear(Chain):
         return (Layer("linear", self.data.num_inputs, self.data.num_outputs, activated=False),)
 
     def affine(self, parameters: dict[str, Tensor], layer: Layer, inputs_MNI: Tensor) -> Tensor:
-        # The bias is added after the product is rounded. The fused product of other chains differs from it in
-        # the last bit, and the runs that exist were trained so.
+        # The bias is added after the product is rounded; that of other chains, added within, may differ in a last bit.
         logits_MNV = product(inputs_MNI, parameters["linear.weight"])
         return logits_MNV + parameters["linear.bias"][:, None, :] if self.config.bias else logits_MNV
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from memcap.config.memory import check_fits, member_bytes, memory_limit_bytes
 from memcap.config.run_config import RunConfig
+from memcap.engines.fused.curvature import Hessian
+from memcap.engines.fused.team import KrylovSpaces
 from memcap.errors import BadInput
 from memcap.population import Population
 
@@ -25,7 +27,7 @@ FEATURES = ("data=sparse_features", "objective=squared_error")
 def bytes_kept(config: RunConfig) -> int:
     """What a population of one holds in a measurement: its tensors and all that autograd has saved for it.
 
-    With sharpness that is a Hessian-vector product, whose graph holds the backward pass as well.
+    With sharpness that is a Hessian-vector product, whose graph holds the backward pass as well, and Lanczos' basis.
     """
     population = Population([config])
     parameters_MP = population.parameters_MP.detach().requires_grad_()
@@ -41,6 +43,11 @@ def bytes_kept(config: RunConfig) -> int:
         if config.measure.sharpness:
             torch.autograd.grad(loss, parameters_MP, create_graph=True)
     state = [parameters_MP, parameters_MP, *population.state.values()]  # the gradient is as large
+    state += (
+        config.measure.sharpness
+        * min(config.measure.lanczos_iterations, len(parameters_MP.T))
+        * [parameters_MP]
+    )
     for samples in (population.training_set, *population.evaluation_sets.values()):
         state += [samples.inputs_MND, samples.targets]
     return sum(storage.nbytes() for storage in saved.values()) + sum(tensor.nbytes for tensor in state)
@@ -66,6 +73,35 @@ def test_the_estimate_covers_what_training_keeps(
     config = run_config(*overrides, measure)
     needed = bytes_kept(config)
     assert needed <= member_bytes(config) <= 16 * needed
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model.width=256", "model.depth=2", "data.num_samples=50"),
+        ("model.width=64", "data.num_samples=3000", "data.batch_size=50", "hardware.dtype=float64"),
+        ("model=linear", "data.num_samples=10", "data.input_dim=300", "data.num_classes=40"),
+    ],
+)
+def test_the_estimate_covers_what_compiled_curvature_keeps(
+    overrides: tuple[str, ...], run_config: Compose
+) -> None:
+    """The activations and derivatives of all samples, and the basis of Lanczos with its images."""
+    config = run_config(*overrides, "measure=full", "measure.lanczos_iterations=64")
+    population = Population([config])
+    hessian = Hessian(population)
+    itemsize = population.parameters_MP.element_size()
+    most, size_R = min(64, hessian.num_parameters), hessian.vectors_MR.shape[1]
+    spaces = KrylovSpaces(most, size_R, hessian.vectors_MR.dtype)
+    spaces.lend(lambda space, tridiagonal: None)
+    ((space, tridiagonal),) = spaces.free
+    krylov = space.array.nbytes + tridiagonal.array.nbytes
+    assert krylov >= (2 * most + 1) * hessian.num_parameters * itemsize
+    scratch = sum(member.size * itemsize for member in hessian.members)
+    rows = (hessian.vectors_MR, hessian.images_MR, hessian.roots_MR, hessian.weights_MP)
+    state = sum(tensor.nbytes for tensor in (population.parameters_MP, *population.state.values()))
+    kept = krylov + scratch + sum(array.nbytes for array in rows) + state
+    assert kept <= member_bytes(config) <= 16 * kept
 
 
 def test_the_estimate_grows_with_everything_that_takes_memory(run_config: Compose) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from population_cases import small_population
 
+from memcap.batch import Batch
 from memcap.engines import BatchedEngine
 from memcap.population import Population
 
@@ -33,24 +34,27 @@ def sync_mode() -> Iterator[None]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_step_waits_for_the_device(case: str, sync_mode: None) -> None:
+    """From a block's first batch to its last update; before, scalars are copied."""
     population = small_population((*CASES[case], "hardware.device=cuda"), MEMBERS)
     BatchedEngine().advance(population, 5)  # handles, workspaces and pinned memory are made here
-    optimizer, updates = population.optimizer, []
+    optimizer, batches, updates = population.optimizer, population.batches, []
+
+    def watched(first_step: int, num_steps: int) -> Iterator[Batch] | None:
+        torch.cuda.set_sync_debug_mode("error")  # batches are made when they are asked for
+        return batches(first_step, num_steps)
 
     class Watched:
-        """From the first update of a block to the last one, waiting is an error; before, scalars are copied."""
-
         def __getattr__(self, name: str) -> object:
             return getattr(optimizer, name)
 
         def update(self, *arguments: object) -> None:
-            torch.cuda.set_sync_debug_mode("error")
             optimizer.update(*arguments)  # type: ignore[arg-type]
             updates.append(1)
             if len(updates) == 10:
                 torch.cuda.set_sync_debug_mode("default")
 
     population.optimizer = Watched()  # type: ignore[assignment]
+    population.batches = watched  # type: ignore[method-assign]
     BatchedEngine().advance(population, 10)
     assert len(updates) == 10
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from population_cases import small_config, small_population
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
 from memcap.engines import BatchedEngine, build_engine
 from memcap.engines.batched import gradients
 from memcap.engines.fused.engine import FusedEngine, Member
 from memcap.engines.fused.scalars import StepScalars
 from memcap.optimizers import clip_by_norm_
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 ONE_STEP = 1e-12  # relative, float64: loss, gradient, update
 HUNDRED_STEPS = 1e-10

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from matrix_cases import top_eigenvalue
 from population_cases import small_config, small_population
 from torch import Tensor
 
 from memcap.engines import BatchedEngine
 from memcap.engines.fused import curvature
-from memcap.engines.fused.curvature import Eigenpairs, Hessian
+from memcap.engines.fused.curvature import Hessian, TopPairs
 from memcap.measures.curvature import Curvature
-from memcap.measures.krylov import rounding_noise
-from memcap.measures.sharpness import dense_matrix, inverse_root, preconditioned, top_eigenvalue
+from memcap.measures.krylov import FEWEST_PRODUCTS, rounding_noise
+from memcap.measures.sharpness import SymmetricMatrix, dense_matrix, preconditioned
 from memcap.population import Population
 
 SAMPLES = (14, 9, 600)
@@ -40,12 +41,13 @@ def drawn(population: Population, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(population.dtype)
 
 
-def largest(hessian: Hessian, start_MP: Tensor, tolerance: float = 1e-3, **of: Tensor) -> Eigenpairs:
+def largest(hessian: Hessian, start_MP: Tensor, tolerance: float = 1e-3, **of: Tensor) -> TopPairs:
     noise = rounding_noise(start_MP.dtype)
-    return hessian.top_eigenvalue(start_MP, max_iterations=48, tolerance=tolerance, rounding=noise, **of)
+    limits = {"max_iterations": 48, "fewest": FEWEST_PRODUCTS}
+    return hessian.top_eigenvalue(start_MP, **limits, tolerance=tolerance, rounding=noise, **of)
 
 
-def assert_is_a_pair(found: Eigenpairs, product: Callable[[Tensor], Tensor], tolerance: float) -> None:
+def assert_is_a_pair(found: TopPairs, product: Callable[[Tensor], Tensor], tolerance: float) -> None:
     """Value and residual belong to the vector, which has length 1."""
     vector_MP = torch.from_numpy(found.vector_MP)
     image_MP = product(vector_MP).double()
@@ -78,11 +80,9 @@ def test_the_preconditioned_problem_with_decay(decades: int, dtype: str) -> None
     generator = torch.Generator().manual_seed(1)
     diagonal_MP = 10 ** (decades * (torch.rand(start_MP.shape, generator=generator).to(start_MP) - 1))
     penalty_M = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
-    whole = preconditioned(
-        lambda vector_MP: hessian(vector_MP) + penalty_M[:, None].to(vector_MP) * vector_MP, diagonal_MP
-    )
+    whole = preconditioned(hessian, diagonal_MP, penalty_M)
     expected = top_eigenvalue(whole, start_MP, max_iterations=48, check_every=1)
-    found = largest(hessian, start_MP, root_MP=inverse_root(diagonal_MP), penalty_M=penalty_M)
+    found = largest(hessian, start_MP, root_MP=whole.root_MP, penalty_M=penalty_M)
     tolerance = 1e-5 if dtype == "float32" else 1e-11
     slack_M = (expected.residual_M + tolerance * expected.value_M).numpy()
     np.testing.assert_array_less(np.abs(found.value_M - expected.value_M.numpy()), slack_M)
@@ -95,16 +95,38 @@ def test_as_many_products_as_the_other_implementation_and_the_same_pair() -> Non
     expected = top_eigenvalue(hessian, start_MP, check_every=1)
     found = largest(hessian, start_MP)
     assert found.iterations_M.tolist() == expected.iterations_M.tolist()
-    assert min(found.iterations_M) >= 6
+    assert min(found.iterations_M) >= FEWEST_PRODUCTS
     np.testing.assert_allclose(found.value_M, expected.value_M.numpy(), rtol=1e-12)
     np.testing.assert_allclose(found.residual_M, expected.residual_M.numpy(), rtol=1e-6)
     np.testing.assert_allclose(found.vector_MP, expected.vector_MP.numpy(), atol=1e-9)
 
 
+def test_a_penalty_without_a_diagonal_adds_to_the_eigenvalue() -> None:
+    population = members("activation=gelu")
+    hessian, start_MP = Hessian(population), drawn(population)
+    penalty_M = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+    found = largest(hessian, start_MP, 1e-9, penalty_M=penalty_M)
+    expected_M = largest(hessian, start_MP, 1e-9).value_M + penalty_M.numpy()
+    np.testing.assert_allclose(found.value_M, expected_M, rtol=1e-12)
+    assert_is_a_pair(found, SymmetricMatrix(hessian, penalty_M=penalty_M), 1e-12)
+
+
+@pytest.mark.parametrize("fewest", [1, 3, FEWEST_PRODUCTS, 9])
+def test_both_implementations_ask_for_convergence_after_as_many_products(fewest: int) -> None:
+    """A tolerance that anything meets: what is left is the number of products before it is asked for."""
+    population = members("activation=gelu")
+    hessian, start_MP = Hessian(population), drawn(population)
+    limits = {"max_iterations": 48, "fewest": fewest, "tolerance": 1e9}
+    found = hessian.top_eigenvalue(start_MP, **limits, rounding=rounding_noise(start_MP.dtype))
+    assert found.iterations_M.tolist() == [fewest] * 3
+    assert top_eigenvalue(hessian, start_MP, **limits).iterations_M.tolist() == [fewest] * 3
+
+
 def test_few_products_are_said_by_the_residual() -> None:
     population = members("activation=gelu")
     hessian = Hessian(population)
-    found = hessian.top_eigenvalue(drawn(population), max_iterations=3, tolerance=1e-9, rounding=1e-15)
+    limits = {"max_iterations": 3, "fewest": FEWEST_PRODUCTS}
+    found = hessian.top_eigenvalue(drawn(population), **limits, tolerance=1e-9, rounding=1e-15)
     assert found.iterations_M.tolist() == [3, 3, 3]
     assert (found.residual_M > 1e-3 * found.value_M).all()
     assert_is_a_pair(found, hessian, 1e-12)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from population_cases import small_population
 
+from memcap.batch import Batch
 from memcap.engines import BatchedEngine
 from memcap.engines.batched import gradients, updated_parameters
 from memcap.measures.observation import Observer, Row
-from memcap.population import Batch, Population
+from memcap.population import Population
 
 TRAINED = ("activation=tanh", "model.width=3", "optimizer.learning_rate=0.03", "model.bias=true")
 RAGGED = (("seed=3", "data.num_samples=5"), ("seed=1", "data.num_samples=14"))

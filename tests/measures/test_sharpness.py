@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrix_cases import matrix, products, randn
+from matrix_cases import Eigenpair, matrix, products, randn, top_eigenvalue
 from torch import Tensor
 
 from memcap.errors import BadInput
-from memcap.measures.sharpness import Eigenpair, dense_hessian, hessian_vector_products, top_eigenvalue
+from memcap.measures.krylov import FEWEST_PRODUCTS
+from memcap.measures.sharpness import dense_hessian, hessian_vector_products
 
 float64 = torch.float64
 Loss = Callable[[Tensor], Tensor]
@@ -147,6 +148,18 @@ def test_noise_frees_a_warm_start_from_an_eigenvector_that_is_no_longer_the_top(
     assert top_eigenvalue(products(matrices_MPP), noisy_MP).value_M.item() == pytest.approx(3.0, rel=1e-4)
 
 
+def test_convergence_is_asked_for_after_the_fewest_products() -> None:
+    """Also of a start that looks converged: an eigenvector that is no longer the top, with a little noise."""
+    spectrum_P = torch.cat([torch.linspace(-1, 1, 58), torch.tensor([2.0, 3.0])])
+    product = products(matrix(spectrum_P, seed=3)[None])
+    second_MP = torch.linalg.eigh(matrix(spectrum_P, seed=3)).eigenvectors[None, :, -2]
+    start_MP = second_MP + 1e-4 * randn(1, 60, seed=4)
+    assert top_eigenvalue(product, start_MP, fewest=1, check_every=1).value_M.item() == pytest.approx(2.0)
+    pair = top_eigenvalue(product, start_MP, tolerance=1e9)
+    assert pair.iterations_M.item() == FEWEST_PRODUCTS
+    assert top_eigenvalue(product, start_MP).iterations_M.item() >= FEWEST_PRODUCTS
+
+
 @pytest.mark.parametrize("check_every", [1, 4, 1000])
 def test_invariant_subspaces_end_early_without_nan(check_every: int) -> None:
     matrices_MPP = torch.stack(
@@ -241,7 +254,7 @@ def test_infinite_products_and_zero_starts_are_nan_for_their_member_only() -> No
     pair = top_eigenvalue(products(matrices_MPP), start_MP)
     assert pair.value_M.isnan().tolist() == [False, True, True]
     # They are given up at the first check instead of being carried to the end.
-    assert pair.iterations_M[1:].tolist() == [4, 4]
+    assert pair.iterations_M[1:].tolist() == [FEWEST_PRODUCTS] * 2
     _assert_same(_member(pair, 0), top_eigenvalue(products(matrices_MPP[:1]), start_MP[:1]))
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused.curvature_layout import curvature_layout
-from memcap.engines.fused.engine import aligned, targets_of
 from memcap.engines.fused.layout import rounded_up
 from memcap.engines.fused.library import address, addresses, as_c, call_of, program_of
 from memcap.engines.fused.program import PIECES
-from memcap.engines.fused.registers import CACHE_LINE_BYTES
+from memcap.engines.fused.registers import CACHE_LINE_BYTES, aligned
+from memcap.engines.fused.targets import targets_of
 from memcap.engines.fused.team import KrylovSpaces, Team
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain
@@ -50,7 +50,7 @@ def pieces_of(config: RunConfig) -> Pieces:
     return Pieces(addresses(dict.fromkeys(needed, True), dtype), operations, bends)
 
 
-class Eigenpairs(NamedTuple):
+class TopPairs(NamedTuple):
     """The largest eigenvalue of each member with its residual, float64 [M], and its unit vector [M, P]; how many
     products each took. All NaN but the number where a member's products are."""
 
@@ -107,23 +107,26 @@ class Hessian:
         root_MP: Tensor | None = None,
         penalty_M: Tensor | None = None,
         max_iterations: int,
+        fewest: int,
         tolerance: float,
         rounding: float,
-    ) -> Eigenpairs:
-        """The largest eigenvalue of H, or of R (H + λI) R with R the diagonal ``root_MP`` and λ ``penalty_M``.
+    ) -> TopPairs:
+        """The largest eigenvalue of R (H + λI) R, with R the diagonal ``root_MP`` (None: 1), λ ``penalty_M`` (None: 0).
 
-        Method, criterion and residual are those of ``measures.sharpness.top_eigenvalue``, but convergence is looked
-        at after every product (from the sixth on), and the residual needs no product of its own.
+        Method, criterion and residual are those of ``measures.sharpness.top_eigenvalues``, but convergence is looked
+        at after every product (when there are ``fewest``), and the residual needs no product of its own.
         """
         for rows_MR in (self.vectors_MR, self.images_MR):
             rows_MR[:, self.num_parameters :] = 0
         self.vectors_MR[:, : self.num_parameters] = start_MP.detach().numpy()
+        if penalty_M is not None and root_MP is None:
+            root_MP = torch.ones_like(start_MP)
         if root_MP is not None:
             self.roots_MR[:, : self.num_parameters] = root_MP.detach().numpy()
         penalties = [0.0] * len(self.members) if penalty_M is None else penalty_M.tolist()
         spaces = self._spaces(min(max_iterations, self.num_parameters))
         is_scaled = as_c(int(root_MP is not None))
-        shared = [as_c(number) for number in (spaces.size_R, spaces.most, float(tolerance), rounding)]
+        shared = [as_c(number) for number in (spaces.size_R, spaces.most, fewest, float(tolerance), rounding)]
         calls = [
             functools.partial(spaces.lend, member.top_eigenvalue, is_scaled, as_c(penalty), *shared)
             for member, penalty in zip(self.members, penalties, strict=True)
@@ -131,7 +134,7 @@ class Hessian:
         self._do(calls, PRODUCTS_EXPECTED)
         value_M, residual_M, iterations_M = self.found_MF.T.copy()
         vector_MP = self.vectors_MR[:, : self.num_parameters].copy()
-        return Eigenpairs(value_M, residual_M, vector_MP, iterations_M.astype(np.int64))
+        return TopPairs(value_M, residual_M, vector_MP, iterations_M.astype(np.int64))
 
     def _spaces(self, most: int) -> KrylovSpaces:
         if self.spaces is None or self.spaces.most != most:
@@ -150,7 +153,8 @@ class _Member:
         samples, dtype = population.training_set, of.weights_MP.dtype
         num_samples = int(samples.counts_M[place])
         inputs_ND = np.ascontiguousarray(samples.inputs_MND[place].numpy())
-        targets_NF, importance_F = targets_of(population, place, dtype)
+        targets_MNF, importance_MF = targets_of(population, samples, slice(place, place + 1))
+        targets_NF, importance_F = targets_MNF[0], importance_MF[0]
         program = program_of(population.configs[place])  # numbers of an activation may be each member's own
         assert isinstance(population.model, Chain)
         layers, places = curvature_layout(
@@ -167,8 +171,7 @@ class _Member:
             of.weights_MP[place], inputs_ND, targets_NF, targets_NF.shape[1], importance_F,
         )  # fmt: skip
         vector_R, image_R, root_R = of.vectors_MR[place], of.images_MR[place], of.roots_MR[place]
-        self.dtype = str(dtype)
-        self.kept = (*common, *at_weights)  # the calls know addresses only
+        self.dtype, self.size = str(dtype), places.size
         self.linearize = self._call(LINEARIZE, (*common, *at_weights))
         self.multiply = self._call(PRODUCT, (*common, vector_R, image_R))
         self.top_eigenvalue = self._call(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +11,10 @@ from memcap.config.run_config import RunConfig
 from memcap.data.order import batch_indices
 from memcap.engines.fused.layout import layout
 from memcap.engines.fused.library import as_c, kernel_of
-from memcap.engines.fused.registers import CACHE_LINE_BYTES
+from memcap.engines.fused.registers import aligned
 from memcap.engines.fused.scalars import STEPS_PREPARED, StepScalars
+from memcap.engines.fused.targets import targets_of
+from memcap.engines.fused.team import Team
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain
 from memcap.population import Population
@@ -35,6 +36,7 @@ class FusedEngine:
     def __init__(self, num_threads: int = 1) -> None:
         self.num_threads = num_threads
         self.scalars = StepScalars()
+        self.team = Team(num_threads)
         self._members: list[Member] = []
 
     @classmethod
@@ -48,14 +50,11 @@ class FusedEngine:
         """``num_steps`` steps in place; however a training is split into calls, the bits are the same."""
         end = population.step + num_steps
         members = self._members_of(population)
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            while population.step < end:
-                count = min(end - population.step, _steps_at_once(population))
-                self._run(
-                    pool,
-                    [member.steps(self.scalars.of(population, member.place, count)) for member in members],
-                )
-                population.step += count
+        while population.step < end:
+            count = min(end - population.step, _steps_at_once(population))
+            calls = [member.steps(self.scalars.of(population, member.place, count)) for member in members]
+            self.team.do(calls, self.num_threads)
+            population.step += count
 
     def _members_of(self, population: Population) -> list[Member]:
         """What was prepared for the last call, where it was of the same population."""
@@ -63,19 +62,6 @@ class FusedEngine:
         if last is None or last.population is not population or last.samples is not population.training_set:
             self._members = [Member(population, place) for place in range(len(population))]
         return self._members
-
-    def _run(self, pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> None:
-        if self.num_threads == 1 or len(calls) == 1:
-            for call in calls:
-                call()
-            return
-        futures = [pool.submit(call) for call in calls]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 class Member:
@@ -90,7 +76,8 @@ class Member:
         self.inputs_ND = np.ascontiguousarray(self.samples.inputs_MND[place].numpy())
         self.dtype = self.inputs_ND.dtype
         self.clip_norm = float(self.config.optimizer.clip_norm or 0.0)
-        self.targets_NF, self.importance_F = targets_of(population, place, self.dtype)
+        targets_MNF, importance_MF = targets_of(population, self.samples, slice(place, place + 1))
+        self.targets_NF, self.importance_F = targets_MNF[0], importance_MF[0]
         assert isinstance(population.model, Chain)
         self.layers, self.places = layout(
             population.model.layers,
@@ -122,9 +109,8 @@ class Member:
     def _arguments(self) -> list[Any]:
         """What is the same at every call."""
         program = self.kernel.program
-        self.places_table = np.array(self.places)  # lives on with the member, as all arrays here
         arguments = (
-            self.places_table, self.layers, len(self.layers),
+            np.array(self.places), self.layers, len(self.layers),
             program.operations, program.numbers, len(program.operations), self.kernel.program_addresses,
             self.kernel.addresses,
             self.inputs_ND, self.targets_NF, self.targets_NF.shape[1], self.importance_F,
@@ -149,45 +135,9 @@ class Member:
         return batch_indices(self.config.seed, step, num_steps, self.num_samples, batch_size)
 
 
-def targets_of(population: Population, place: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Targets [N, F] of a member, and the importance of each feature [F]; for a cross-entropy, F = 1 holds the labels.
-
-    Raises ValueError for data of another shape than the model's: a kernel would read past their end.
-    """
-    data, config, objective = (
-        population.training_set,
-        population.configs[place],
-        population.configs[place].objective,
-    )
-    assert isinstance(population.model, Chain)
-    found, expected = data.inputs_MND.shape[2], population.model.layers[0].fan_in
-    if found != expected:
-        raise ValueError(f"the data have {found} inputs, not the {expected} of the model")
-    targets, num_outputs = data.targets[place].numpy(), config.data.num_outputs
-    importance_F = np.ones(num_outputs, dtype=dtype)
-    if targets.dtype.kind != "f" and not np.all((targets >= 0) & (targets < num_outputs)):
-        raise ValueError(f"labels must be at least 0 and less than {num_outputs}")
-    if objective.kind == "cross_entropy":
-        return targets[:, None].astype(dtype), importance_F
-    if targets.dtype.kind != "f":
-        targets = np.eye(num_outputs)[targets]
-    if population.importance_MF is not None and getattr(objective, "use_importance", False):
-        importance_F = population.importance_MF[place].numpy()
-    wanted = np.broadcast_to(targets, (len(targets), num_outputs))  # as torch would
-    return wanted.astype(dtype, order="C"), np.broadcast_to(importance_F, num_outputs).copy()
-
-
 def _steps_at_once(population: Population) -> int:
     """So many that the program soon hears of Ctrl-C, and no more than the scalars that are prepared together."""
     samples = max(config.data.batch_size or config.data.num_measured for config in population.configs)
     operations = 6 * population.parameters_MP.numel() * samples
     most = min(OPERATIONS_AT_ONCE / operations, INDICES_AT_ONCE / (len(population) * samples))
     return min(max(int(most), 1), STEPS_PREPARED - population.step % STEPS_PREPARED)
-
-
-def aligned(size: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin with a line of the cache, so that no register straddles two."""
-    extra = CACHE_LINE_BYTES // dtype.itemsize
-    memory = np.zeros(size + extra, dtype=dtype)
-    start = -memory.ctypes.data // dtype.itemsize % extra
-    return memory[start : start + size]

@@ -13,14 +13,11 @@ from memcap.engines.fused.pieces import Elements, Integers, Number, Numbers, cal
 from memcap.engines.fused.simd import lanes_of, load, splat, store, sum_of_lanes
 from memcap.engines.fused.tridiagonal import top_value, write_vector
 
-# Products before convergence is asked for: a warm start may look converged before its noise has been heard.
-FEWEST_PRODUCTS = 6
-
 
 def top_eigenvalue(
     s, places: Integers, layers: Integers, num_layers, addresses: Integers, product,
     vector: Elements, image: Elements, root: Elements, found: Numbers, is_scaled, penalty: Number,
-    size_R, most, tolerance: Number, rounding: Number, space: Elements, t: Numbers,
+    size_R, most, fewest, tolerance: Number, rounding: Number, space: Elements, t: Numbers,
 ):  # fmt: skip
     """From the start in ``vector``: the eigenvector in its place; value, residual and number of products in ``found``.
 
@@ -47,7 +44,7 @@ def top_eigenvalue(
         scale = max(scale, max(abs(diagonal), norm))
         is_complete = norm <= rounding * scale  # a remainder of nothing but rounding
         is_settled = is_complete or size == most
-        if is_settled or size >= FEWEST_PRODUCTS:
+        if is_settled or size >= fewest:
             value = top_value(t, most, size)
             write_vector(t, most, size, value)
             bound = max(tolerance * abs(value), rounding * scale)

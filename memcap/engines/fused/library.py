@@ -97,8 +97,10 @@ def _c_function(piece: str, dtype: str) -> Any:
 
 
 def as_c(value: np.ndarray | float) -> Any:
-    """An argument of a kernel: where an array lies (which must live on), or a number."""
+    """An argument of a kernel: where an array lies, which lives as long as the argument does, or a number."""
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous
-        return ctypes.c_void_p(value.ctypes.data)
+        place = ctypes.c_void_p(value.ctypes.data)
+        place.array = value  # type: ignore[attr-defined]
+        return place
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)

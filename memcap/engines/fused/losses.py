@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from memcap.engines.fused.functions import exp_stretch
+from memcap.engines.fused.pieces import compiled
 from memcap.engines.fused.simd import equal, lanes_of, less, load, select, splat, store
 
 
@@ -30,6 +31,26 @@ def cross_entropy(s, outputs, classes, labels, importance, shares, samples):
         for k in range(classes):
             probability = load(s, outputs + k * samples + i) * scale
             store(s, outputs + k * samples + i, probability - select(equal(label, float(k)), share, 0.0))
+
+
+_cross_entropy = compiled(cross_entropy)
+
+
+def cross_entropy_from_others(s, outputs, classes, labels, importance, shares, samples):
+    """As ``cross_entropy``, but the label's derivative is minus the sum of the others: they add up to 0.
+
+    p - 1 of a memorized sample has no digits of what is left of 1; the others keep theirs. For norms of samples: a step
+    of the training does not wait for it.
+    """
+    _cross_entropy(s, outputs, classes, labels, importance, shares, samples)
+    for register in range(samples // lanes_of(s)):
+        i = register * lanes_of(s)
+        label, others = load(s, labels + i), splat(s, 0.0)
+        for k in range(classes):
+            others = others + select(equal(label, float(k)), 0.0, load(s, outputs + k * samples + i))
+        for k in range(classes):
+            own = load(s, outputs + k * samples + i)
+            store(s, outputs + k * samples + i, select(equal(label, float(k)), 0.0 - others, own))
 
 
 def squared_error(s, outputs, features, targets, importance, shares, samples):

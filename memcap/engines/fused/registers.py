@@ -1,8 +1,9 @@
-"""How wide the processor's registers are, and how many it has."""
+"""How wide the processor's registers are, how many it has, and memory that lies as they read it."""
 
 from __future__ import annotations
 
 import llvmlite.binding as llvm
+import numpy as np
 
 
 def processor_features() -> dict[str, bool]:
@@ -20,3 +21,11 @@ def _register_bytes(features: dict[str, bool]) -> int:
 REGISTER_BYTES = _register_bytes(processor_features())
 NUM_REGISTERS = 32 if REGISTER_BYTES == 64 else 16
 CACHE_LINE_BYTES = 64
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin with a line of the cache, so that no register straddles two."""
+    extra = CACHE_LINE_BYTES // dtype.itemsize
+    memory = np.zeros(size + extra, dtype=dtype)
+    start = -memory.ctypes.data // dtype.itemsize % extra
+    return memory[start : start + size]

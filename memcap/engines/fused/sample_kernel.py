@@ -67,13 +67,7 @@ def sample_pass(
     squares = num_parameters
     sums = squares + 2 * widest * p.block
     q = Squares(squares, squares + widest * p.block, sums, sums + p.block)
-    for i in range(num_parameters):
-        s[p.parameters + i] = weights[i]
-        s[p.gradient + i] = 0
-    for i in range(STRETCH):  # the derivative of x by x
-        s[p.registers + STRETCH + i] = 1
-    for f in range(num_outputs):
-        s[p.importance + f] = importance[f]
+    _set_up(s, p, weights, num_parameters, importance, num_outputs)
     for number in range(p.num_blocks):
         start = number * p.block
         count = samples_from(p, start)
@@ -89,15 +83,25 @@ def sample_pass(
         if wanted >= GRADIENT:
             call(a.objective, s, (outputs, num_outputs, p.targets, p.importance, p.shares, samples))
             _backward(s, doubles, p, q, a, chain, samples, wanted)
-        if wanted >= NORMS:
-            for i in range(count):
-                squared[start + i] = doubles[q.sums + i]
-        if wanted >= WEIGHTED_NORMS:
-            for i in range(count):
-                weighted[start + i] = doubles[q.weighted_sums + i]
+        for i in range(count if wanted >= NORMS else 0):
+            squared[start + i] = doubles[q.sums + i]
+        for i in range(count if wanted >= WEIGHTED_NORMS else 0):
+            weighted[start + i] = doubles[q.weighted_sums + i]
     if wanted >= GRADIENT:
         for i in range(num_parameters):
             gradient[i] = s[p.gradient + i] / p.samples
+
+
+@compiled
+def _set_up(s, p, weights, num_parameters, importance, num_outputs):
+    """What is the same for every block."""
+    for i in range(num_parameters):
+        s[p.parameters + i] = weights[i]
+        s[p.gradient + i] = 0
+    for i in range(STRETCH):  # the derivative of x by x
+        s[p.registers + STRETCH + i] = 1
+    for f in range(num_outputs):
+        s[p.importance + f] = importance[f]
 
 
 @compiled

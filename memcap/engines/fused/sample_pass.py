@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused import sample_kernel
-from memcap.engines.fused.engine import aligned
 from memcap.engines.fused.layout import layout
 from memcap.engines.fused.library import address, addresses, program_of
 from memcap.engines.fused.program import PIECES, Program
+from memcap.engines.fused.registers import aligned
 from memcap.engines.fused.sample_kernel import GRADIENT, LOSSES, NORMS, WEIGHTED_NORMS, doubles_of
+from memcap.engines.fused.targets import targets_of
+from memcap.engines.fused.team import Team
 from memcap.engines.threads import threads_over_members
 from memcap.models.chain import Chain, Layer
-from memcap.population import Batch, Population
+from memcap.population import Population
 
+# What writes the derivatives by the outputs: for norms, with all digits of those of memorized samples.
+DERIVATIVES = {"cross_entropy": "losses.cross_entropy_from_others", "squared_error": "losses.squared_error"}
 # A thread is worth starting for so many floating-point operations: about a millisecond.
 OPERATIONS_WORTH_A_THREAD = 5e7
 
@@ -70,16 +74,9 @@ def sample_pass(
     """
     wanted = LOSSES if not (gradient or norms) else GRADIENT if not norms else NORMS
     work = _Work(population, batch, wanted, weights_MP if norms else None)
-    places = iter(range(len(population)))  # taking from it is one step, which threads do not interrupt
-    size = _num_threads(population, batch)
-    if size == 1:
-        work.do(places)
-    else:
-        with ThreadPoolExecutor(size - 1) as pool:  # the caller is one of them
-            futures = [pool.submit(work.do, places) for _ in range(size - 1)]
-            work.do(places)
-            for future in futures:
-                future.result()
+    calls = [functools.partial(work.do, place) for place in range(len(population))]
+    num_threads = _num_threads(population, batch)
+    Team(num_threads).do(calls, num_threads)
     return work.result()
 
 
@@ -92,7 +89,7 @@ class _Work:
         self.counts = [int(count) for count in batch.counts_M.tolist()]
         parameters_MP = population.parameters_MP.detach().contiguous().numpy()
         self.dtype, self.num_parameters = parameters_MP.dtype, parameters_MP.shape[1]
-        targets_MNF, importance_MF = targets_of_batch(population, batch)
+        targets_MNF, importance_MF = targets_of(population, batch)
         self.num_targets, shape = targets_MNF.shape[2], targets_MNF.shape[:2]
         self.loss_MN, self.correct_MN = (np.zeros(shape, self.dtype) for _ in range(2))
         self.gradients_MP = np.empty_like(parameters_MP)
@@ -100,26 +97,31 @@ class _Work:
         self.weights_MP = None if weights_MP is None else weights_MP.double().contiguous().numpy()
         self.given = (parameters_MP, batch.inputs_MND.contiguous().numpy(), targets_MNF, importance_MF)
         self.found = (self.loss_MN, self.correct_MN, self.gradients_MP, self.squared_MN, self.weighted_MN)
+        self.free: list[tuple[np.ndarray, np.ndarray]] = []  # scratch arrays that no thread works in
+        # Numbers of an activation may be each member's own.
+        self.program = None if population.activation_values else program_of(population.configs[0])
         # Addresses once for all members: asking an array for its own costs as much as a small member's pass.
         self.starts = [(array.ctypes.data, array.strides[0]) for array in (*self.given, *self.found)]
 
-    def do(self, places: Iterator[int]) -> None:
-        """Members one after the other, in scratch arrays that they share."""
-        scratch, doubles = np.empty(0, self.dtype), np.empty(0)
-        own_programs, program = bool(self.population.activation_values), None
-        for m in places:
-            config = self.population.configs[m]
-            if program is None or own_programs:
-                program = program_of(config)
-            member = self._layout(m, program)
-            needed = doubles_of(self.num_parameters, member.widest, member.block)
-            if len(scratch) < member.size:
-                scratch = aligned(member.size, self.dtype)
-            if self.wanted >= NORMS and len(doubles) < needed:
-                doubles = aligned(needed, np.dtype(np.float64))
-            if self.weights_MP is not None:
-                doubles[: self.num_parameters] = self.weights_MP[m]
-            self._run(m, scratch, doubles, member, program)
+    def do(self, m: int) -> None:
+        """A member, in scratch arrays that nobody else has at this time."""
+        program = self.program or program_of(self.population.configs[m])
+        member = self._layout(m, program)
+        try:
+            scratch, doubles = (
+                self.free.pop()
+            )  # one step, which threads do not interrupt, as is giving them back
+        except IndexError:
+            scratch, doubles = np.empty(0, self.dtype), np.empty(0)
+        needed = doubles_of(self.num_parameters, member.widest, member.block)
+        if len(scratch) < member.size:
+            scratch = aligned(member.size, self.dtype)
+        if self.wanted >= NORMS and len(doubles) < needed:
+            doubles = aligned(needed, np.dtype(np.float64))
+        if self.weights_MP is not None:
+            doubles[: self.num_parameters] = self.weights_MP[m]
+        self._run(m, scratch, doubles, member, program)
+        self.free.append((scratch, doubles))
 
     def _run(
         self, m: int, scratch: np.ndarray, doubles: np.ndarray, member: _Member, program: Program
@@ -156,32 +158,6 @@ class _Work:
         )
 
 
-def targets_of_batch(population: Population, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Targets [M, N, F] of a batch and the importance of each feature [M, F]; for a cross-entropy, F = 1 holds labels.
-
-    Raises ValueError for data of another shape than the model's: a kernel would read past their end.
-    """
-    config, dtype = population.configs[0], np.dtype(population.configs[0].hardware.dtype)
-    objective, num_outputs = config.objective, config.data.num_outputs
-    assert isinstance(population.model, Chain)
-    found, expected = batch.inputs_MND.shape[2], population.model.layers[0].fan_in
-    if found != expected:
-        raise ValueError(f"the data have {found} inputs, not the {expected} of the model")
-    targets = batch.targets.numpy()
-    importance_MF = np.ones((len(population), num_outputs), dtype=dtype)
-    is_labelled = targets.dtype.kind != "f"
-    if is_labelled and (targets.min() < 0 or targets.max() >= num_outputs):
-        raise ValueError(f"labels must be at least 0 and less than {num_outputs}")
-    if objective.kind == "cross_entropy":
-        return targets[:, :, None].astype(dtype, order="C"), importance_MF
-    if is_labelled:
-        targets = np.eye(num_outputs, dtype=dtype)[targets]
-    if population.importance_MF is not None and getattr(objective, "use_importance", False):
-        importance_MF[:] = population.importance_MF.numpy()
-    wanted = np.broadcast_to(targets, (*targets.shape[:2], num_outputs))  # as torch would
-    return np.ascontiguousarray(wanted, dtype=dtype), importance_MF
-
-
 def _pieces(program: Program) -> frozenset[int]:
     return frozenset(program.operations[:, 0].tolist())
 
@@ -189,7 +165,7 @@ def _pieces(program: Program) -> frozenset[int]:
 @functools.cache
 def _addresses(dtype: str, objective: str, used: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
     """Addresses of what the kernel calls, in its order, and by piece of an activation's program."""
-    names = ("tiles.product", "tiles.add_gradient", f"losses.{objective}", f"losses.{objective}_of_samples")
+    names = ("tiles.product", "tiles.add_gradient", DERIVATIVES[objective], f"losses.{objective}_of_samples")
     operations = {f"operations.{name}": place in used for place, name in enumerate(PIECES)}
     return addresses(dict.fromkeys(names, True), dtype), addresses(operations, dtype)
 

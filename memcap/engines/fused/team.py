@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 
 from memcap.engines.fused.curvature_layout import TRIDIAGONAL_PARTS
-from memcap.engines.fused.engine import aligned
 from memcap.engines.fused.library import as_c
+from memcap.engines.fused.registers import aligned
 
 
 class Team:
@@ -20,17 +20,23 @@ class Team:
         self.size = size
         self.pool = ThreadPoolExecutor(max(size - 1, 1))  # its threads end with it
 
-    def do(self, calls: Sequence[Callable[[], None]], threads: int) -> None:
-        """Makes all of the calls, with at most so many of the threads."""
+    def do(self, calls: Sequence[Callable[[], object]], threads: int) -> None:
+        """Makes all of the calls, with at most so many of the threads; none runs on when this ends, however it does."""
         waiting = iter(calls)  # taking from it is one step, which threads do not interrupt
-        # The caller is one of them.
-        futures = [self.pool.submit(_work_off, waiting) for _ in range(min(self.size, threads) - 1)]
-        _work_off(waiting)
+        futures: list[Future[None]] = []
+        try:
+            while len(futures) < min(self.size, threads) - 1:  # the caller is one of them
+                futures.append(self.pool.submit(_work_off, waiting))
+            _work_off(waiting)
+        finally:
+            for _ in waiting:  # after an exception: nothing new is begun
+                pass
+            wait(futures)
         for future in futures:
             future.result()
 
 
-def _work_off(waiting: Iterator[Callable[[], None]]) -> None:
+def _work_off(waiting: Iterator[Callable[[], object]]) -> None:
     for call in waiting:
         call()
 
@@ -40,7 +46,6 @@ class KrylovSpaces:
 
     def __init__(self, most: int, size_R: int, dtype: np.dtype) -> None:
         self.most, self.size_R, self.dtype = most, size_R, dtype
-        self.kept: list[np.ndarray] = []  # the calls know addresses only
         self.free: list[tuple[Any, Any]] = []
 
     def lend(self, call: Callable[..., None], *numbers: Any) -> None:
@@ -55,5 +60,4 @@ class KrylovSpaces:
     def _new(self) -> tuple[Any, Any]:
         space = aligned((2 * self.most + 1) * self.size_R, self.dtype)
         tridiagonal = np.empty(TRIDIAGONAL_PARTS * self.most)
-        self.kept += space, tridiagonal
         return as_c(space), as_c(tridiagonal)
