@@ -137,7 +137,7 @@ def test_what_was_cancelled_goes_on_in_a_slurm_that_has_forgotten_everything(
         printed, errors = command.communicate(timeout=PATIENCE_S)
         assert command.returncode == 130, errors
         assert "2 finished, 2 interrupted" in printed
-        assert "memcap: cancelled in Slurm; runs not finished: 2; the same command goes on" in errors
+        assert "memcap: cancelled; runs not finished: 2; the same command goes on" in errors
         assert sweep.state()["state"] == "stopped"
         assert own.local_cluster("down").returncode == 0
         assert own.up("--nodes", "1").returncode == 0
