@@ -125,13 +125,14 @@ class Faults:
 
     def jobs(self, *states: str) -> list[tuple[str, str, str]]:
         """Id, state and node of the study's tasks in these states, or of all that are queued or running."""
-        printed = self._slurm("squeue", "-h", "-r", "-n", STUDY, "-o", "%i|%T|%N") or ""
+        printed = self._slurm("squeue", "-h", "-r", "-o", "%i|%T|%N|%j") or ""
         jobs = [tuple(line.split("|")) for line in printed.splitlines()]
-        return [(job, state, node) for job, state, node in jobs if not states or state in states]
+        own = [job for job in jobs if job[3].startswith(f"{STUDY}-")]
+        return [(job, state, node) for job, state, node, _ in own if not states or state in states]
 
     def is_idle(self) -> bool:
         """Whether nothing of the study is queued or running; not where the controller does not answer."""
-        return self._slurm("squeue", "-h", "-r", "-n", STUDY, "-o", "%i") == ""
+        return self._slurm("squeue", "-h", "-o", "%i") is not None and not self.jobs()
 
     def training(self) -> list[tuple[str, int]]:
         """Name and process id of the tasks that train at present."""

@@ -11,6 +11,7 @@ last run. Full and read-only disks need root (mount). Exit status 0 if all is eq
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import random
 import shlex
@@ -127,7 +128,7 @@ class Soak:
         if (pid := self.submitting()) is not None:
             os.kill(pid, signal.SIGKILL)
         with suppress(subprocess.CalledProcessError):
-            self.cluster.run("scancel", f"--name={STUDY}")
+            self.cluster.run("scancel", "--user", getpass.getuser())
 
     def train(self, folder: Path) -> None:
         """By the plain launcher, in one process."""
