@@ -86,6 +86,7 @@ def resume_status(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
         "config": json.dumps(run["config"]),
         "tags": run["tags"],
         "notes": run["notes"],
+        "state": {None: "running", 0: "finished"}.get(run["exit"], "failed"),
         # Without the client's telemetry a run counts as one that has not begun.
         "wandbConfig": json.dumps({"t": run["config"]["_wandb"]["value"]["t"]}),
     }
@@ -247,6 +248,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_MemcapLastRow(self, variables: dict[str, Any]) -> dict[str, Any]:
         return self.answer_RunResumeStatus({**variables, "name": variables["run"]})
+
+    def answer_MemcapRun(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return self.answer_MemcapLastRow(variables)
 
     def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
