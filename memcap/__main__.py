@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
     "memcap.measure": "add measures to finished runs from their weights, without training",
+    "memcap.sync": "send a study's offline W&B runs to the server, each row once",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 

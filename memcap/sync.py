@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"memcap: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # | head
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (KeyboardInterrupt, Interrupted):
         print("memcap: interrupted; the same command goes on", file=sys.stderr)
         return 130
@@ -62,8 +66,8 @@ def sync(chosen: dict[str, str]) -> int:
 
     study = StudyFolder.existing(Path(chosen.get("paths.outputs", "outputs")), chosen["study"])
     switches = {name: chosen.get(name) == "true" for name in SWITCHES}
-    entity = chosen.get("entity") or os.environ.get("WANDB_ENTITY")
-    work, started = StudySync(study, entity, chosen.get("project"), **switches), time.monotonic()
+    work = StudySync(study, chosen.get("entity"), chosen.get("project"), **switches)
+    started = time.monotonic()
     items = items_of(study)
     if not items:
         raise BadInput(f"study={study.name} has no W&B run: its runs were trained with tracking=disabled")

@@ -7,6 +7,7 @@ process, the next one asks the server what it has, and goes on from there.
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -182,7 +183,10 @@ class StudySync:
 
     def _place(self, item: Item) -> Place:
         """Where a run belongs; each project is asked for once. Raises ``BadInput``."""
-        entity, project = self.entity or item.entity, self.project or item.project or "memcap"
+        entity, project = (
+            self.entity or item.entity or os.environ.get("WANDB_ENTITY"),
+            self.project or item.project or "memcap",
+        )
         if (entity, project) not in self._places:
             answer = wandb_probe.ask(self._credentials, entity, project)
             if answer.refusal:
