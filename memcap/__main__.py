@@ -10,13 +10,14 @@ COMMANDS = {
     "memcap.train": "train one run, or with -m a sweep; --help tells the groups, keys and examples",
     "memcap.measure": "add measures to finished runs from their weights, without training",
     "memcap.sync": "send a study's offline W&B runs to the server, each row once",
+    "memcap.dashboard": "make or update the W&B workspace of a project, with memcap's charts",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 
 
 def main() -> int:
     """Lists the commands."""
-    lines = [f"  python -m {name:<14} {meaning}" for name, meaning in COMMANDS.items()]
+    lines = [f"  python -m {name:<16} {meaning}" for name, meaning in COMMANDS.items()]
     try:
         print("memcap measures how many bits a neural network can memorize.\n", *lines, sep="\n")
         print("\nTry: python -m memcap.train -m model.width=8,16,32", flush=True)

@@ -33,7 +33,7 @@ LAYERS = (
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
-    ("sync",),  # the command; the work is in records
+    ("sync", "dashboard"),  # commands; the work is in records
     ("command_line",),
     ("outcome",),
     ("ledger",),
@@ -175,6 +175,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.machine", "torch numpy wandb pandas scipy hydra omegaconf matplotlib"),
         ("memcap.show", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.sync", "torch numpy wandb pandas scipy hydra omegaconf matplotlib rich"),
+        ("memcap.dashboard", "torch numpy wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
