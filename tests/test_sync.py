@@ -198,6 +198,43 @@ def test_a_project_and_an_entity_can_be_given(study: Path, server: Server, sync:
     assert {(run["project"], run["entity"]) for run in server.runs.values()} == {("other", "team")}
 
 
+def test_a_mark_goes_where_the_server_is_seen_to_lack_something(
+    study: Path, server: Server, sync: Sync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sync() == 0
+    next(iter(server.runs.values()))["rows"][-1]["train/step"] = 999
+    assert sync() == 0
+    assert sync("verify=true") == 1
+    capsys.readouterr()
+    assert sync() == 1
+    assert sorted(statuses(capsys.readouterr().out)) == ["differs", "there", "there", "there"]
+
+
+def test_one_process_at_a_time(
+    study: Path, server: Server, sync: Sync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Owner(tmp_path / "outputs") as owner:
+        lock = FolderLock(study / "wandb" / "sync", owner)
+        assert lock.acquire()
+        assert sync() == 2
+        lock.release()
+    assert "study=s is being synced by another process" in capsys.readouterr().err
+    assert server.runs == {}
+
+
+def test_a_record_that_cannot_be_read_does_not_keep_the_others(
+    study: Path, server: Server, sync: Sync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = next(tmp_path.glob("outputs/runs/*/*/history.jsonl"))
+    torn.write_bytes(torn.read_bytes().replace(b"{", b"", 1))
+    whole = {path.parent.name for path in tmp_path.glob("outputs/runs/*/*/history.jsonl")} - {
+        torn.parent.name
+    }
+    assert sync() == 1
+    assert f"{torn.parent.name}: its record cannot be read" in capsys.readouterr().out
+    assert set(server.runs) == whole
+
+
 # -- trouble --------------------------------------------------------------------------------------------
 
 

@@ -14,8 +14,8 @@ from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
-from memcap.records.wandb_copy import copy_of_study_run, names_of, wandb_id_of
-from memcap.records.wandb_file import has_run
+from memcap.records.wandb_copy import names_of, wandb_id_of
+from memcap.records.wandb_file import has_run, read_wandb_file
 from memcap.records.wandb_ids import FILE, used_ids
 
 _STILL_WRITTEN_S: Final = 60.0  # a living client writes the run's record within its first second
@@ -77,10 +77,10 @@ def trained_as(
     return study.name, {}
 
 
-def drop_files_without_a_run(study: StudyFolder) -> int:
+def drop_files_without_a_run(folder: Path) -> int:
     """Delete the client's folders whose file says of no run; `wandb sync` would upload none of the others."""
     dropped = 0
-    for file in (study.path / "wandb").glob("offline-run-*/run-*.wandb"):
+    for file in folder.glob("offline-run-*/run-*.wandb"):
         with suppress(OSError):
             old = time.time() - file.stat().st_mtime > _STILL_WRITTEN_S
             if old and not file.with_name(f"{file.name}.synced").exists() and not has_run(file):
@@ -105,7 +105,7 @@ def _items_of_commands(study: StudyFolder) -> Iterator[Item]:
         for file in sorted(
             file for f in folders for file in f.glob(f"*run-*-{wandb_id}/run-{wandb_id}.wandb")
         ):
-            copy = copy_of_study_run(study, file) if has_run(file) else None
-            if copy is not None:
-                where = {"project": copy.settings["project"], "entity": copy.settings["entity"]}
+            found = read_wandb_file(file)
+            if found.run_id is not None:
+                where = {"project": found.settings["project"], "entity": found.settings["entity"]}
                 yield Item(study.name, wandb_id, f"study {study.name}", **where, file=file)

@@ -29,19 +29,25 @@ class Marks:
             for line in self.path.read_bytes().splitlines():
                 with suppress(ValueError, KeyError, TypeError):  # torn by a kill
                     mark = json.loads(line)
-                    self._rows[str(mark["key"])] = int(mark["rows"])
+                    self._enter(str(mark["key"]), mark["rows"])
 
     def num_rows(self, key: str) -> int | None:
         """How many rows the server had; None where the run has no mark, or its record has changed."""
         return self._rows.get(key)
 
-    def add(self, key: str, run_id: str, num_rows: int) -> None:
-        """Mark a run that was seen whole. Raises ``OSError``."""
+    def set(self, key: str, run_id: str, num_rows: int | None) -> None:
+        """Mark a run that was seen whole, or with None one that was seen not to be. Raises ``OSError``."""
         if self._rows.get(key) != num_rows:
-            self._rows[key] = num_rows
+            self._enter(key, num_rows)
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             row = {"run_id": run_id, "rows": num_rows, "time": when, "key": key}
             atomic.append_line(self.path, row, mend=True)
+
+    def _enter(self, key: str, num_rows: int | None) -> None:
+        if num_rows is None:
+            self._rows.pop(key, None)
+        else:
+            self._rows[key] = int(num_rows)
 
 
 def mark_key(server: str, entity: str, project: str, wandb_id: str, record: Mapping[str, Any]) -> str:

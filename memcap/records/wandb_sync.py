@@ -84,7 +84,8 @@ class StudySync:
             self.synced.num_marked += 1
             self._end(item, Brought("there", 0, known), on_end)
         if not self.dry_run:
-            self.synced.num_dropped = drop_files_without_a_run(self.study)
+            folders = {path for item, _ in todo for path in wandb_folders(self.study, item)}
+            self.synced.num_dropped = sum(map(drop_files_without_a_run, folders))
         with self._locked() as owner:
             self._bring_all(todo, owner, on_end)
         return self.synced
@@ -136,8 +137,11 @@ class StudySync:
             return self._bring_copy(item, place, lambda: copy_of_study_run(self.study, Path(str(item.file))))
         folder = RunFolder(self.study.outputs, item.run_id)
         lock = FolderLock(folder.path, owner)
-        if not lock.acquire():
-            return Brought("training", reason="it trains, or another process is sending it")
+        try:
+            if not lock.acquire():
+                return Brought("training", reason="it trains, or another process is sending it")
+        except OSError as error:
+            return Brought("failed", reason=f"its folder cannot be locked: {wandb_client.one_line(error)}")
         try:
             study, names = trained_as(self.study, item, self._names)
             return self._bring_copy(item, place, lambda: copy_of_run(folder, item.wandb_id, study, names))
@@ -148,12 +152,12 @@ class StudySync:
         key = self._key(item, place)
         try:
             copy = make()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever stands there in place of a record
             return Brought("failed", reason=f"its record cannot be read: {wandb_client.one_line(error)}")
         if copy is None or (copy.status == "unfinished" and not self.unfinished):
             return Brought("not ended")
         brought = bring(copy, place, dry_run=self.dry_run, before=lambda: self._note(item, place))
-        if brought.state in ("sent", "there") and not self.dry_run:
+        if not self.dry_run:
             self._mark(item, key, brought)
         return brought
 
@@ -166,9 +170,12 @@ class StudySync:
             note_id(folder, {**note, **where}, used_ids(folder))
 
     def _mark(self, item: Item, key: str, brought: Brought) -> None:
-        """Note that it is there, also in the way in which `wandb sync` knows that it need not send the files."""
+        """Note whether it is there, also in the way in which `wandb sync` knows that it need not send the files."""
+        is_there = brought.state in ("sent", "there")
         with suppress(OSError):  # a mark that is not written costs a question
-            self.marks.add(key, item.run_id, brought.num_there or 0)
+            self.marks.set(key, item.run_id, brought.num_there if is_there else None)
+        if not is_there:
+            return
         for folder in wandb_folders(self.study, item):
             for path in folder.glob(f"offline-run-*-{item.wandb_id}/run-{item.wandb_id}.wandb"):
                 with suppress(OSError):
@@ -204,7 +211,11 @@ class StudySync:
         """As the only process that brings this study to a server; raises ``BadInput`` where there is another."""
         with Owner(self.study.outputs) as owner:
             lock = FolderLock(self.folder, owner)
-            if not lock.acquire():
+            try:
+                is_ours = lock.acquire()
+            except OSError as error:
+                raise BadInput(f"paths.outputs={self.study.outputs} cannot be written: {error}") from None
+            if not is_ours:
                 raise BadInput(
                     f"study={self.study.name} is being synced by another process; wait for its end"
                 )
