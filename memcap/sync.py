@@ -124,7 +124,8 @@ def remarks(work: StudySync, results: dict[Item, Brought]) -> Iterator[str]:
     synced = work.synced
     by_reason: dict[str, list[str]] = {}
     for item, brought in results.items():
-        if brought.reason:
+        # Where the server is in trouble, that is what happened to each of them.
+        if brought.reason and not (synced.stopped and brought.state in ("failed", "unverified")):
             by_reason.setdefault(brought.reason, []).append(item.wandb_id)
     for reason, ids in by_reason.items():
         yield f"{ids[0]}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}: {reason}"

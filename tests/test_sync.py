@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from memcap.records.folder_lock import FolderLock
 from memcap.records.owner import Owner
 from memcap.records.run_folder import RunFolder
 from memcap.records.wandb_earlier import earlier_run
+from memcap.records.wandb_probe import RunThere, run_there
 from memcap.sync import main
 
 CELLS = ("study=s", "measure.points=20", "hardware.engine=batched", "tracking.mode=offline")
@@ -158,6 +160,29 @@ def test_a_run_that_the_server_has_in_part_is_completed(
     assert [run["exit"] for run in server.runs.values()] == [0] * 4
 
 
+def test_rows_that_arrive_while_it_looks_are_not_sent_again(
+    study: Path, server: Server, sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of a call that was killed is still sending: the server knows fewer rows than a moment later."""
+    assert sync() == 0
+    for run in server.runs.values():
+        del run["rows"][8:]
+        run["exit"] = None
+    asked: list[str] = []
+
+    def early(credentials: Any, entity: str, project: str, wandb_id: str) -> RunThere:
+        there = run_there(credentials, entity, project, wandb_id)
+        asked.append(wandb_id)
+        if asked.count(wandb_id) > 1:
+            return there
+        return dataclasses.replace(there, num_rows=5, last_row=server.runs[wandb_id]["rows"][4])
+
+    monkeypatch.setattr(wandb_upload, "run_there", early)
+    assert sync("verify=true") == 0
+    assert rows_there(server) == histories(tmp_path)
+    assert [run["exit"] for run in server.runs.values()] == [0] * 4
+
+
 def test_rows_that_are_there_twice_are_told_and_left_alone(
     study: Path, server: Server, sync: Sync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,9 +272,11 @@ def test_a_server_that_fails_in_the_middle_gets_the_rest_later(
     monkeypatch.setattr(wandb_upload, "FINISH_TIMEOUT_S", 3.0)
     server.trouble, server.trouble_after = trouble, after
     assert sync() == 1
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("stopped: ")]
+    _, *rest = capsys.readouterr().out.split("\n\n")
+    told = [line for line in rest[0].splitlines() if line.startswith("stopped: ")]
     assert len(told) == 1
     assert server.url in told[0]
+    assert len(rest[0].splitlines()) == 2, "how many, and that line"
     server.trouble = None
     assert sync() == 0
     assert rows_there(server) == histories(tmp_path)

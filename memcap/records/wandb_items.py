@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -75,6 +77,16 @@ def trained_as(
             if item.run_id in known[name]:
                 return name, known[name]
     return study.name, {}
+
+
+@functools.cache
+def offline_files(folder: Path) -> dict[str, list[Path]]:
+    """The client's files of offline runs in a folder, by id in W&B; listed once, since a listing takes its time."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.glob("offline-run-*"):
+        if match := re.fullmatch(r"offline-run-\d{8}_\d{6}-(.+)", path.name):
+            found.setdefault(match[1], []).append(path / f"run-{match[1]}.wandb")
+    return {wandb_id: [path for path in paths if path.exists()] for wandb_id, paths in found.items()}
 
 
 def drop_files_without_a_run(folder: Path) -> int:

@@ -7,6 +7,7 @@ process, the next one asks the server what it has, and goes on from there.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import threading
@@ -24,7 +25,13 @@ from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 from memcap.records.wandb_copy import WandbCopy, copy_of_run, copy_of_study_run
 from memcap.records.wandb_ids import FILE, note_id, used_ids
-from memcap.records.wandb_items import Item, drop_files_without_a_run, trained_as, wandb_folders
+from memcap.records.wandb_items import (
+    Item,
+    drop_files_without_a_run,
+    offline_files,
+    trained_as,
+    wandb_folders,
+)
 from memcap.records.wandb_marks import Marks, mark_key, record_state
 from memcap.records.wandb_upload import Brought, Place, bring
 
@@ -94,9 +101,13 @@ class StudySync:
         self, todo: list[tuple[Item, Place]], owner: Owner, on_end: Callable[[Item, Brought], None]
     ) -> None:
         threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="memcap-wandb-sync")
-        running = {threads.submit(self._bring, item, place, owner): item for item, place in todo}
+        left, running = iter(todo), dict[Future[Brought], Item]()
         try:
-            while running and not self._stopping.is_set():
+            while not self._stopping.is_set():
+                for item, place in itertools.islice(left, 2 * AT_ONCE - len(running)):
+                    running[threads.submit(self._bring, item, place, owner)] = item
+                if not running:
+                    break
                 done, _ = wait(running, timeout=_QUIET_S, return_when=FIRST_COMPLETED)
                 if not done:
                     self._stop_without_server()
@@ -106,10 +117,10 @@ class StudySync:
             self._stopping.set()
             threads.shutdown(wait=False, cancel_futures=True)
             wandb_client.end_service()  # also ends what hangs in the client
-            for future, item in running.items():
-                if future.done() and not future.cancelled():
-                    self._take(item, future, on_end)
             threads.shutdown(wait=True)
+            for future, item in running.items():
+                if not future.cancelled():
+                    self._take(item, future, on_end)
 
     def _take(self, item: Item, future: Future[Brought], on_end: Callable[[Item, Brought], None]) -> None:
         brought = future.result()
@@ -177,7 +188,7 @@ class StudySync:
         if not is_there:
             return
         for folder in wandb_folders(self.study, item):
-            for path in folder.glob(f"offline-run-*-{item.wandb_id}/run-{item.wandb_id}.wandb"):
+            for path in offline_files(folder).get(item.wandb_id, ()):
                 with suppress(OSError):
                     path.with_name(f"{path.name}.synced").touch()
 

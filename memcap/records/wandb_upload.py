@@ -11,6 +11,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,12 +106,16 @@ def _open(copy: WandbCopy, place: Place, there: RunThere) -> tuple[Any, RunThere
             finish_timeout_s=FINISH_TIMEOUT_S,
             **{**copy.settings, "project": place.project, "entity": place.entity},
         )
-        now = place.ask(copy.wandb_id)
-        if now.num_rows == there.num_rows:
+        files, is_sure = Path(client.dir).parent, False
+        try:
+            is_sure = place.ask(copy.wandb_id).num_rows == there.num_rows
+        finally:
+            if not is_sure:  # threads of a run that is left open would fail aloud
+                with suppress(Exception):
+                    client.finish(exit_code=1)
+                shutil.rmtree(files, ignore_errors=True)
+        if is_sure:
             return client, there
-        files = Path(client.dir).parent
-        client.finish(exit_code=1)
-        shutil.rmtree(files, ignore_errors=True)
         time.sleep(_OPEN_PAUSE_S)
         there = place.ask(copy.wandb_id)
     return None, there
