@@ -146,8 +146,8 @@ def test_a_run_that_the_server_has_in_part_is_completed(
 ) -> None:
     files = [str(path) for path in study.glob("wandb/offline-run-*")]
     subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *files], env=clean(tmp_path, server.url), check=True,
-        capture_output=True,
+        [sys.executable, "-m", "wandb", "sync", *files], cwd=tmp_path, env=clean(tmp_path, server.url),
+        check=True, capture_output=True,
     )  # fmt: skip
     first, second, third, fourth = server.runs.values()
     del first["rows"][5:]
