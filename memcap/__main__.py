@@ -14,13 +14,15 @@ COMMANDS = {
     "memcap.resume": "train what is not finished of a study, without its first command line",
     "memcap.studies": "list, rename, archive, export and import studies; prune runs that none lists",
     "memcap.compare": "the capacity of each configuration of a study, fits, alarms",
+    "memcap.sync": "send a study's offline W&B runs to the server, each row once",
+    "memcap.dashboard": "make or update the W&B workspace of a project, with memcap's charts",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
 }
 
 
 def main() -> int:
     """Lists the commands."""
-    lines = [f"  python -m {name:<14} {meaning}" for name, meaning in COMMANDS.items()]
+    lines = [f"  python -m {name:<16} {meaning}" for name, meaning in COMMANDS.items()]
     try:
         print("memcap measures how many bits a neural network can memorize.\n", *lines, sep="\n")
         print("\nTry: python -m memcap.train -m model.width=8,16,32", flush=True)

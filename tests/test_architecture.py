@@ -34,6 +34,7 @@ LAYERS = (
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
+    ("sync", "dashboard"),  # commands; the work is in records
     ("command_line",),
     ("outcome",),
     ("ledger",),
@@ -183,6 +184,8 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ),
         ("memcap.compare.__main__", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.compare.comparison", "torch wandb hydra omegaconf matplotlib rich"),
+        ("memcap.sync", "torch numpy wandb pandas scipy hydra omegaconf matplotlib rich"),
+        ("memcap.dashboard", "torch numpy wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),

@@ -48,6 +48,7 @@ class Server(ThreadingHTTPServer):
         self.sweep_yaml = ""
         self.commands: list[dict[str, Any]] = []
         self.requests: list[str] = []
+        self.views: dict[str, dict[str, Any]] = {}  # saved views of projects, by name
         self.closing = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -86,6 +87,7 @@ def resume_status(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
         "config": json.dumps(run["config"]),
         "tags": run["tags"],
         "notes": run["notes"],
+        "state": {None: "running", 0: "finished"}.get(run["exit"], "failed"),
         # Without the client's telemetry a run counts as one that has not begun.
         "wandbConfig": json.dumps({"t": run["config"]["_wandb"]["value"]["t"]}),
     }
@@ -248,8 +250,27 @@ class Handler(BaseHTTPRequestHandler):
     def answer_MemcapLastRow(self, variables: dict[str, Any]) -> dict[str, Any]:
         return self.answer_RunResumeStatus({**variables, "name": variables["run"]})
 
+    def answer_MemcapRun(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return self.answer_MemcapLastRow(variables)
+
     def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
+
+    # -- saved views of a project -----------------------------------------------------------------------
+
+    def answer_View(self, variables: dict[str, Any]) -> dict[str, Any]:
+        view = self.server.views.get(variables["viewName"])
+        return {"project": {"allViews": {"edges": [] if view is None else [{"node": view}]}}}
+
+    def answer_UpsertView2(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """A view without an id is a new one, whatever its name."""
+        inserted = not variables.get("id")
+        view_id = variables.get("id") or f"view{len(self.server.views)}"
+        name = variables["name"] + ("-again" if inserted and variables["name"] in self.server.views else "")
+        self.server.views[name] = {
+            "id": view_id, "name": name, "displayName": variables["displayName"], "spec": variables["spec"]
+        }  # fmt: skip
+        return {"upsertView": {"view": {"id": view_id, "name": name}, "inserted": inserted}}
 
     # -- sweeps ---------------------------------------------------------------------------------------
 

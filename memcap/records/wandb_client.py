@@ -95,6 +95,7 @@ def open_run(
     axis: str = "train/step",
     in_sweep: bool = False,
     goes_on: bool = False,
+    finish_timeout_s: float = FINISH_TIMEOUT_S,
     **shared: Any,
 ) -> Any:
     """The client's object of a run, with ``axis`` as the axis of all its metrics.
@@ -120,7 +121,7 @@ def open_run(
         reinit="create_new",
         # Not offline: `wandb sync` would put the rows after those of the server, also those that are there.
         resume="allow" if goes_on and mode == "online" else None,
-        settings=wandb.Settings(**_LEAN),
+        settings=wandb.Settings(**_LEAN | {"finish_timeout": finish_timeout_s}),
         **shared,
     )
     client.define_metric(axis)

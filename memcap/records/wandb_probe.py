@@ -26,6 +26,14 @@ _LAST_ROW: Final = """query MemcapLastRow($entity: String!, $project: String!, $
   }
 }"""
 
+_RUN: Final = """query MemcapRun($entity: String!, $project: String!, $run: String!) {
+  model(name: $project, entityName: $entity) {
+    bucket(name: $run, missingOk: true) {
+      historyLineCount historyTail summaryMetrics state wandbConfig(keys: ["t"])
+    }
+  }
+}"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Credentials:
@@ -42,6 +50,19 @@ class Answer:
     trouble: str | None = None
     refusal: str | None = None
     entity: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunThere:
+    """What the server has of a run; of one that it does not know, or that has not begun, it has nothing.
+
+    ``state`` is ``running``, ``finished``, ``failed``, ``crashed``, ``killed``, or None where it does not tell.
+    """
+
+    num_rows: int = 0
+    last_row: dict[str, Any] = dataclasses.field(default_factory=dict)
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    state: str | None = None
 
 
 def find_credentials() -> Credentials | None:
@@ -119,6 +140,32 @@ def last_row(
     except Exception as error:
         raise ConnectionError(f"no answer about the rows of run {run_id}: {one_line(error)}") from error
     return dict(row)
+
+
+def run_there(
+    credentials: Credentials, entity: str, project: str, run_id: str, timeout_s: float = PROBE_TIMEOUT_S
+) -> RunThere:
+    """How many rows the server has of a run, its last row, its summary and its state; one request.
+
+    Raises ``ConnectionError`` where the server does not answer so that it can be understood.
+    """
+    variables = {"entity": entity, "project": project, "run": run_id}
+    try:
+        status, data = _query(credentials, _RUN, variables, timeout_s)
+        if status != 200:
+            raise ValueError(f"HTTP {status}")
+        bucket = data["model"] and data["model"]["bucket"]
+        if not bucket or "t" not in json.loads(bucket["wandbConfig"] or "{}"):
+            return RunThere()
+        tail = json.loads(bucket["historyTail"] or "[]")
+        return RunThere(
+            num_rows=int(bucket["historyLineCount"] or 0),
+            last_row=dict(json.loads(tail[-1])) if tail else {},
+            summary=dict(json.loads(bucket["summaryMetrics"] or "{}")),
+            state=bucket.get("state"),
+        )
+    except Exception as error:
+        raise ConnectionError(f"the server does not tell its rows: {one_line(error)}") from error
 
 
 def _ask(credentials: Credentials, entity: str | None, project: str, timeout_s: float) -> Answer:
