@@ -18,7 +18,13 @@ from memcap.config.schema import BASE_CLASSES, COMPONENTS, Component
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = (*COMPONENTS, "budget", "hardware", "measure", "tracking")
-OPTIONS = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+# But for those that only choose others (hardware=slurm_cpu: a launcher, and hardware=cpu).
+OPTIONS = [
+    path
+    for group in GROUPS
+    for path in sorted((CONF / group).glob("*.yaml"))
+    if not path.read_text().startswith("# @package _global_")
+]
 # Keys of train.yaml that Hydra or the sweeper reads, not the schema.
 NOT_OF_A_RUN = {"defaults", "hydra", "zip", "cells"}
 # Keys whose name says it all.
