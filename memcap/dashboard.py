@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from memcap.errors import BadInput, nearest
+from memcap.study_command import run_command
 
 USAGE: Final = """python -m memcap.dashboard [entity=NAME] [project=NAME] [dry_run=true]
 
@@ -24,25 +25,19 @@ TIMEOUT_S: Final = 30.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input or no server (said in one line), 130 interrupted."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if "--help" in words or "-h" in words:
-        print(USAGE)
-        return 0
-    try:
-        chosen = parse(words)
-        entity, project = chosen.get("entity") or os.environ.get("WANDB_ENTITY"), chosen["project"]
-        if chosen.get("dry_run") == "true":
-            from memcap.records.wandb_dashboard import as_json, dashboard
+    return run_command(dashboard, arguments, USAGE)
 
-            print(as_json(dashboard(entity or "", project)))
-        else:
-            save(entity, project)
-    except BadInput as error:
-        print(f"memcap: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("memcap: interrupted", file=sys.stderr)
-        return 130
+
+def dashboard(words: Sequence[str]) -> int:
+    """Makes or updates the workspace, or prints it."""
+    chosen = parse(words)
+    entity, project = chosen.get("entity") or os.environ.get("WANDB_ENTITY"), chosen["project"]
+    if chosen.get("dry_run") == "true":
+        from memcap.records import wandb_dashboard
+
+        print(wandb_dashboard.as_json(wandb_dashboard.dashboard(entity or "", project)))
+    else:
+        save(entity, project)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memcap.errors import BadInput, Interrupted, nearest
+from memcap.study_command import run_command
 
 if TYPE_CHECKING:
     from memcap.records.wandb_items import Item
@@ -39,23 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 the server has it all, 1 it may lack something, 2 bad input, 130 interrupted."""
     from memcap.interruption import heard
 
-    words = sys.argv[1:] if arguments is None else arguments
-    if "--help" in words or "-h" in words:
-        print(USAGE)
-        return 0
-    try:
-        with heard():
-            return sync(parse(words))
-    except BadInput as error:
-        print(f"memcap: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (KeyboardInterrupt, Interrupted):
-        print("memcap: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    def command(words: Sequence[str]) -> int:
+        try:
+            with heard():
+                return sync(parse(words))
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted("interrupted; the same command goes on") from None
+
+    return run_command(command, arguments, USAGE)
 
 
 def sync(chosen: dict[str, str]) -> int:

@@ -30,6 +30,7 @@ LAYERS = (
     ("budget",),
     ("records",),
     ("study",),  # reads records; knows nothing of training
+    ("study_command",),
     ("show", "compare"),
     ("training",),
     ("checkpoint",),
@@ -44,7 +45,6 @@ LAYERS = (
     ("finished_cells",),
     ("cells",),  # what callers see: it imports study_run, and with it torch, when it starts
     ("submission",),  # the same for others: packed, handed over, watched
-    ("study_command",),
     ("status", "cancel", "resume", "studies"),
     ("train", "measure"),
     ("hydra_session",),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Sequence
 
 from memcap.errors import BadInput, nearest
+from memcap.study_command import run_command
 
 USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
        python -m memcap.compare folder=DIR             all runs of an outputs folder
@@ -42,23 +41,12 @@ class Choices:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 compared, also with alarms; 2 nothing that can be compared (said in one line)."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if {"-h", "--help"} & set(words):
-            print(f"{__doc__}\n\nusage: {USAGE}")
-            return 0
-        chosen = parse(words)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal without ± gets a question mark
-        run(chosen)
-        sys.stdout.flush()
-    except BadInput as error:
-        print(f"memcap: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+
+    def command(words: Sequence[str]) -> int:
+        run(parse(words))
+        return 0
+
+    return run_command(command, arguments, f"{__doc__}\n\nusage: {USAGE}")
 
 
 def run(chosen: Choices) -> None:
