@@ -30,10 +30,15 @@ class Signals:
         return self._stop is not None
 
     def ask_to_stop(self, error: BaseException) -> None:
-        """Raises the error, or notes it where stops are deferred and this is the first one."""
-        if self._stop is not None or not self._is_deferred:
+        """Raises the error, or notes it where stops are deferred and this is the first one.
+
+        It is noted in any case: code that is interrupted can swallow an exception (an import of compiled code makes
+        an ImportError of it), and then the stop is raised when the training looks up.
+        """
+        is_second = self._stop is not None
+        self._stop = self._stop or error
+        if is_second or not self._is_deferred:
             raise error
-        self._stop = error
 
     def ask_to_save(self) -> None:
         self.wants_save = True

@@ -60,11 +60,13 @@ class StudyRun:
             _check_engines(todo)
             ledger.check_num_wandb_runs(len(todo))
         stopped: BaseException | None = None
+        is_listed = self.part is not None
         try:
             if todo:
                 ledger.open_tracker()
-            if self.part is None:
+            if not is_listed:
                 list_cells(ledger, self.axes, self.command)
+                is_listed = True
             ledger.progress = Progress(sum(cell.config.budget.steps for cell in todo), len(ledger.by_id))
             for outcome in ledger.outcomes:
                 if not ledger.is_open(outcome.cell):
@@ -78,6 +80,9 @@ class StudyRun:
                     self._clean_up()
         except STOPPED as error:
             stopped = error
+            if not is_listed:  # a study that was begun is one that can be resumed
+                with contextlib.suppress(BadInput):
+                    list_cells(ledger, self.axes, self.command)
         except BadInput:
             if self.part is None and not existed and not ledger.progress.done:
                 self._leave_nothing()

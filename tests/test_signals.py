@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -85,3 +86,14 @@ def test_outside_of_the_main_thread_nothing_is_heard() -> None:
     thread.start()
     thread.join()
     assert found == [True]
+
+
+def test_a_stop_that_somebody_swallowed_is_raised_when_the_training_looks_up() -> None:
+    """As an import of compiled code does, which makes an ImportError of whatever interrupts it."""
+    signals = Signals()
+    with contextlib.suppress(KeyboardInterrupt):
+        signals.ask_to_stop(KeyboardInterrupt())
+    assert signals.wants_stop
+    signals.defer()
+    with pytest.raises(KeyboardInterrupt):
+        signals.raise_stop()

@@ -115,6 +115,8 @@ class Waiting:
     def stop(self) -> None:
         """Ends local workers, and waits while they save."""
         workers = self.submitted.workers if self.submitted is not None else []
+        if workers and self.submitted is not None:
+            self.submitted.folder.cancel()  # what its workers have not begun is not theirs any more
         local.stop_workers(workers)
         until = time.monotonic() + STOP_WAIT_S
         while time.monotonic() < until and not all(worker.done() for worker in workers):
