@@ -14,6 +14,6 @@ def test_a_disturbed_study_has_the_records_of_an_undisturbed_one(
     cluster: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = parsed(
-        ["--runs=12", "--faults=7", "--seed=0", "--steps=60000", "--target-minutes=0.04", "--minutes=10"]
+        ["--runs=12", "--faults=7", "--seed=0", "--steps=150000", "--target-minutes=0.04", "--minutes=10"]
     )
     assert soak(cluster, tmp_path, options) == 0, capsys.readouterr().out
