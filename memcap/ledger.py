@@ -35,9 +35,8 @@ class Ledger:
         for cell in cells:
             self.by_id.setdefault(cell.run_id, CellOutcome(cell))
         self.num_failed_now = 0  # by this command, not by earlier ones
-        self.known_attempts: dict[
-            str, int
-        ] = {}  # of the results that were there when the cells were sorted out
+        # Of the results that were there when the cells were sorted out.
+        self.known_attempts: dict[str, int] = {}
         self.busy: list[Cell] = []  # another process has their run
         self.tracker: WandbTracker | StudyTracker | None = None
         self.progress = Progress(0, len(self.by_id))

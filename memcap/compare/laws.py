@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
+class Law(ABC):
     """log C = g(θ, P). θ holds what is estimated, ``named`` what is reported: a scale enters θ as its logarithm."""
 
     name: ClassVar[str]
     coefficients: ClassVar[tuple[str, ...]]
     logarithmic: ClassVar[tuple[bool, ...]]
 
+    @abstractmethod
     def estimate(self, parameters_C: np.ndarray, capacity_C: np.ndarray, weights_C: np.ndarray) -> np.ndarray:
         """θ of least Σ w (log C − g)²."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_value(self, estimate: np.ndarray, parameters_C: np.ndarray) -> np.ndarray:
         """g at the points, [C]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def jacobian(self, estimate: np.ndarray, parameters_C: np.ndarray) -> np.ndarray:
         """∂g/∂θ at the points, [C, K]."""
-        raise NotImplementedError
 
     def named(self, estimate: np.ndarray) -> dict[str, float]:
         """The coefficients as they are reported."""

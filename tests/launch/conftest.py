@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hydra_plugins.memcap as plugin
 import pytest
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.types import RunMode
-from hydra.version import setbase
+from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig, OmegaConf
 
 from memcap.command_line import register_plugins
@@ -93,3 +96,17 @@ def application(
 
     yield start
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def discoverable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the processes that Hydra's suite or a launcher starts, which do not go through memcap's entry point."""
+    register_plugins()
+    folder = str(Path(plugin.__path__[0]).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])))
+
+
+@pytest.fixture
+def no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's suite expects the defaults of a process that named no version_base; memcap.train names one."""
+    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)

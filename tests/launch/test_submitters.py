@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hydra_plugins.memcap as plugin
 import pytest
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
-from hydra.version import VersionBase
 from hydra_plugins.memcap.submitters import LocalLauncher, SlurmLauncher, _defaults
 from omegaconf import open_dict
 
-from memcap.command_line import register_plugins
 from memcap.errors import BadInput
 from memcap.submission.options import LauncherOptions
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Future Hydra versions will no longer change working directory"
-)
-
-
-@pytest.fixture(autouse=True)
-def discoverable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in the processes that a launcher starts, which do not go through memcap's entry point."""
-    register_plugins()
-    folder = str(Path(plugin.__path__[0]).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])))
-
-
-@pytest.fixture
-def no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra's suite expects the defaults of a process that named no version_base; memcap.train names one."""
-    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
+pytestmark = [
+    pytest.mark.usefixtures("discoverable"),
+    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory"),
+]
 
 
 def test_hydra_discovers_the_launchers() -> None:

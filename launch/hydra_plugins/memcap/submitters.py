@@ -3,6 +3,7 @@
 # No "from __future__ import annotations" here: see launcher.py.
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,9 @@ class SubmittingLauncher(MemcapLauncher):
             time.sleep(0.05)  # submitit itself looks once a second
         return [job.result() for job in submitted]
 
+    @abstractmethod
     def _executor(self, folder: Path, options: "LauncherOptions") -> Any:
-        raise NotImplementedError
+        """submitit's executor, for the jobs of another task."""
 
 
 class SlurmLauncher(SubmittingLauncher):
