@@ -43,6 +43,7 @@ _LEAN: Final[dict[str, Any]] = {
     "x_transaction_log_flush_interval": 1.0,
 }
 _own_variables: dict[str, str] = {}  # as set for an earlier study of this process
+_hushed = False
 _OF_A_SWEEP: Final = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
@@ -140,6 +141,7 @@ def end_service(timeout_s: float = GRACE_S) -> bool:
     if wandb is None or wandb.run is not None:
         return False
     process = _service_process()
+    _hush()
 
     def end() -> None:
         with suppress(Exception, SystemExit):  # a service that was killed: it is gone all the same
@@ -149,11 +151,31 @@ def end_service(timeout_s: float = GRACE_S) -> bool:
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive() and process is not None:
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it says each time that the service is gone
         with suppress(OSError):
             process.kill()
-        thread.join(1.0)
+        # The next run needs a new service: on a busy machine a moment passes until the old one is gone.
+        thread.join(3.0)
     return True
+
+
+def _hush() -> None:
+    """Keep the client from printing, for each run and row and from its own threads, that its service is gone."""
+    global _hushed
+    import wandb
+
+    with suppress(Exception):
+        wandb.termsetup(wandb.Settings(silent=True), None)
+    if _hushed:
+        return
+    _hushed = True
+    logging.getLogger("asyncio").addFilter(lambda record: "socket.send() raised" not in record.getMessage())
+    say = threading.excepthook
+
+    def say_what_is_not_the_clients(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or not args.thread.name.startswith("wandb-"):
+            say(args)
+
+    threading.excepthook = say_what_is_not_the_clients
 
 
 def remove_fragment(folder: Path, run_id: str, since: float) -> None:

@@ -228,6 +228,8 @@ class WandbTracker:
         self.stopping = True
         threads.shutdown(wait=False, cancel_futures=True)
         wait([future for future in closing if not future.done()], timeout=0.5)
+        # What is written to files only needs no server, just a moment on a busy machine.
+        wait([run.closing for run in runs if run.closing is not None and run.mode == "offline"], timeout=2.0)
 
     def _backlog(self) -> int:
         return sum(run.closing is not None for run in list(self._live.values()))

@@ -20,7 +20,7 @@ from memcap.errors import BadInput
 from memcap.records import wandb_client
 
 NOWHERE = "http://127.0.0.1:9"
-CLOSE_S = 15.0
+CLOSE_S = 20.0  # the 15 s of a close, on a busy machine; the server hangs for 60 s
 START_AND_TRAIN_S = 60.0  # of forty runs, beside other processes, on a busy machine
 
 
@@ -225,7 +225,8 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
             assert sorted(rows) == sorted(f"id{i}" for i in range(70)), trouble
             assert {len(history) for history in rows.values()} == {4}, trouble
         folder, done, took_s = as_study.result()
-        assert (done.returncode, [line[:4] for line in done.stderr.splitlines() if line]) == (0, ["W&B:"])
+        assert done.returncode == 0
+        assert [line[:4] for line in done.stderr.splitlines() if line] == ["W&B:"], done.stderr
         assert took_s < CLOSE_S + START_AND_TRAIN_S
         (rows_of_study,) = rows_in_files(folder / "outputs" / "studies" / "s").values()
         assert rows_of_study[-1]["study/finished"] == 40
