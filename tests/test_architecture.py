@@ -32,6 +32,7 @@ LAYERS = (
     ("study",),  # reads records; knows nothing of training
     ("study_command",),
     ("show", "compare"),
+    ("oracle",),  # exact answers for linear models; no training
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),

@@ -1,0 +1,91 @@
+"""How far trained linear runs of a study are from the exact optimum on the very samples they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memcap.errors import BadInput
+from memcap.oracle.problem import LinearProblem
+from memcap.oracle.softmax_optimum import softmax_optimum
+
+KEYS = ("data.input_dim", "data.num_classes", "model.bias", "data.num_samples", "seed")
+
+
+def linear_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table of ``memcap.load_frame`` that have an exact optimum; BadInput where there is none.
+
+    These are linear models of random labels trained on the cross-entropy.
+    """
+    known = pd.Series(True, index=frame.index)
+    for key, value in (
+        ("model.kind", "linear"),
+        ("data.kind", "random_labels"),
+        ("objective.kind", "cross_entropy"),
+    ):
+        known &= (frame[key] if key in frame else pd.Series(None, index=frame.index)) == value
+    if not known.any():
+        raise BadInput(
+            "no run has an exact optimum; it is known for model=linear data=random_labels objective=cross_entropy"
+        )
+    return frame[known]
+
+
+def optimality_gaps(
+    frame: pd.DataFrame, *, said: Callable[[int, int], None] = lambda done, total: None
+) -> pd.DataFrame:
+    """A row per linear run: its bits, those of the exact optimum on its samples, and the gap that training left.
+
+    Columns beside run_id and the problem's keys: ``bits``, ``optimum_bits``, ``gap_bits`` (at least 0, up to the
+    rounding of the run's float32 loss; NaN for a run without a loss), ``memorized`` (samples, of the run),
+    ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
+    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof). Runs that differ only in
+    how they were trained share an optimum; ``said(done, total)`` is told how many of them are found.
+    """
+    runs = linear_runs(frame)
+    solved: dict[tuple[Any, ...], dict[str, Any]] = {}
+    problems = sorted({_problem(row) for row in runs.to_dict("records")})
+    for number, key in enumerate(problems):
+        solved[key] = _solve(*key)
+        said(number + 1, len(problems))
+    rows = []
+    for row in runs.to_dict("records"):
+        optimum = solved[_problem(row)]
+        bits = row.get("memory/bits")
+        bits = float("nan") if bits is None else float(bits)
+        rows.append(
+            {
+                "run_id": row["run_id"],
+                **{key: row.get(key) for key in KEYS},
+                "optimizer.learning_rate": row.get("optimizer.learning_rate"),
+                "steps": row["steps"],
+                "bits": bits,
+                "optimum_bits": optimum["optimum_bits"],
+                "gap_bits": optimum["optimum_bits"] - bits,
+                "memorized": row.get("memory/memorized_samples"),
+                **{key: value for key, value in optimum.items() if key != "optimum_bits"},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _problem(row: Mapping[Any, Any]) -> tuple[int, int, bool, int, int]:
+    input_dim, num_classes, bias, num_samples, seed = (row.get(key) for key in KEYS)
+    return int(input_dim), int(num_classes), bool(np.asarray(bias)), int(num_samples), int(seed)  # type: ignore[arg-type]
+
+
+def _solve(input_dim: int, num_classes: int, bias: bool, num_samples: int, seed: int) -> dict[str, Any]:
+    problem = LinearProblem(input_dim, num_classes, seed, bias)
+    optimum = softmax_optimum(*problem.samples(num_samples), num_classes)
+    return {
+        "optimum_bits": optimum.bits,
+        "optimum_memorized": optimum.num_memorized,
+        "separable": optimum.separability.separable,
+        "gradient_norm": optimum.gradient_norm,
+        "gap_nats": optimum.gap_nats,
+        "margin_at_least": optimum.separability.margin_at_least,
+        "margin_at_most": optimum.separability.margin_at_most,
+    }

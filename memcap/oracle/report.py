@@ -1,0 +1,129 @@
+"""What the oracle found, as tables: printed, and in files beside the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from memcap.oracle.problem import LinearProblem
+from memcap.oracle.threshold import largest_separable, median
+from memcap.records import atomic
+from memcap.records.table import Column, print_columns
+
+PROBLEM = ["data.input_dim", "data.num_classes", "model.bias"]
+
+
+def thresholds(
+    problems: Sequence[LinearProblem],
+    *,
+    linear_programs: bool = True,
+    said: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
+    """A row per problem and seed: ``separable_num_samples``, the largest N whose first N samples are separable."""
+    rows = []
+    for number, problem in enumerate(problems):
+        found = largest_separable(problem, linear_programs=linear_programs)
+        rows.append(
+            {
+                "data.input_dim": problem.input_dim,
+                "data.num_classes": problem.num_classes,
+                "model.bias": problem.bias,
+                "seed": problem.seed,
+                "separable_num_samples": found.num_samples,
+                "num_parameters_effective": problem.num_parameters_effective,
+                "margin_at_least": found.separable.margin_at_least,
+                "margin_at_most_above": found.inseparable.margin_at_most,
+                "by_linear_program": found.by_linear_program,
+            }
+        )
+        said(number + 1, len(problems))
+    return pd.DataFrame(rows)
+
+
+def medians(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per problem: the N that is separable with probability one half, over seeds, with an interval.
+
+    ``confidence`` is that of the interval: less than 0.95 where there are fewer than six seeds.
+    """
+    rows = []
+    for (input_dim, num_classes, bias), group in table.groupby(PROBLEM, sort=False):
+        found = median(group["separable_num_samples"].tolist())
+        rows.append(
+            {
+                "data.input_dim": input_dim,
+                "data.num_classes": num_classes,
+                "model.bias": bias,
+                "num_seeds": len(group),
+                "num_parameters_effective": int(group["num_parameters_effective"].iloc[0]),
+                "num_samples_half": found.value,
+                "ci_low": found.low,
+                "ci_high": found.high,
+                "confidence": found.confidence,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def print_medians(table: pd.DataFrame) -> None:
+    """The N of probability one half of each problem."""
+    import math
+
+    bits = [row["num_samples_half"] * math.log2(row["data.num_classes"]) for _, row in table.iterrows()]
+    print_columns(
+        "linear model",
+        [_name(row) for _, row in table.iterrows()],
+        [
+            Column("parameters", [f"{p:,}" for p in table["num_parameters_effective"]], 2),
+            Column("separable N", [f"{n:g}" for n in table["num_samples_half"]]),
+            Column(
+                "interval",
+                [
+                    "-"
+                    if row["num_seeds"] < 2
+                    else f"{row['ci_low']:g} to {row['ci_high']:g} ({row['confidence']:.0%})"
+                    for _, row in table.iterrows()
+                ],
+            ),
+            Column("seeds", [str(n) for n in table["num_seeds"]], 3),
+            Column("bits there", [f"{b:.1f}" for b in bits]),
+            Column(
+                "bits/param",
+                [f"{b / p:.3f}" for b, p in zip(bits, table["num_parameters_effective"], strict=True)],
+                1,
+            ),
+        ],
+    )
+
+
+def print_gaps(table: pd.DataFrame) -> None:
+    """Per problem, what training stored beside what the exact optimum stores, each at its own best N."""
+    names: list[str] = []
+    columns: dict[str, list[str]] = {
+        title: [] for title in ("runs", "best N", "bits", "optimum N", "optimum", "share")
+    }
+    for keys, group in table.groupby(PROBLEM, sort=False):
+        by_run = group.groupby(["data.num_samples", "optimizer.learning_rate"], dropna=False)["bits"].mean()
+        by_size = group.groupby("data.num_samples")["optimum_bits"].mean()
+        best, best_optimum = by_run.fillna(0.0), by_size
+        names.append(_name(dict(zip(PROBLEM, keys, strict=True))))
+        columns["runs"].append(str(len(group)))
+        columns["best N"].append(str(best.index[int(best.argmax())][0]))
+        columns["bits"].append(f"{best.max():.1f}")
+        columns["optimum N"].append(str(best_optimum.idxmax()))
+        columns["optimum"].append(f"{best_optimum.max():.1f}")
+        columns["share"].append(f"{best.max() / best_optimum.max():.0%}")
+    print_columns("linear model", names, [Column(title, values) for title, values in columns.items()])
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """As CSV, the file replaced whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(path, table.to_csv(index=False), survives="kill")
+
+
+def _name(row: object) -> str:
+    values = {key: row[key] for key in PROBLEM}  # type: ignore[index]
+    bias = ", bias" if values["model.bias"] else ""
+    return f"D = {values['data.input_dim']}, V = {values['data.num_classes']}{bias}"

@@ -1,0 +1,50 @@
+"""The separable N against Cover's theorem, and the interval of a median against its coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from memcap.compare.references import cover_probability
+from memcap.oracle.problem import LinearProblem
+from memcap.oracle.separability import linear_program
+from memcap.oracle.threshold import largest_separable, median
+
+
+def test_two_classes_follow_cover() -> None:
+    """Of many data sets as many are separable at N as Cover's theorem says (within four standard errors)."""
+    found = np.array(
+        [largest_separable(LinearProblem(4, 2, s), linear_programs=False).num_samples for s in range(300)]
+    )
+    for num_samples in range(4, 14):
+        expected = cover_probability(num_samples, 4)
+        error = np.sqrt(expected * (1 - expected) / 300)
+        assert abs((found >= num_samples).mean() - expected) <= 4 * error + 1e-12
+    assert found.min() >= 4  # so few points in general position can be separated always
+
+
+def test_threshold_is_where_the_linear_program_changes_its_answer() -> None:
+    problem = LinearProblem(5, 6, seed=3, bias=True)
+    found = largest_separable(problem)
+    answers = [linear_program(*problem.samples(n), 6).separable for n in range(2, found.num_samples + 6)]
+    assert answers == [True] * (found.num_samples - 1) + [False] * 5
+    assert found.separable.margin_at_least > 0 > found.inseparable.margin_at_least
+
+
+def test_interval_of_a_median() -> None:
+    assert median([3.0, 1.0, 2.0]) == median([1.0, 2.0, 3.0])
+    few = median([1.0, 2.0, 3.0, 4.0])
+    assert (few.value, few.low, few.high, few.confidence) == (2.5, 1.0, 4.0, 0.875)
+    six = median(range(6))
+    assert (six.low, six.high, six.confidence) == (0, 5, 1 - 2 / 2**6)
+    assert median([7.0]).confidence == 0
+    with pytest.raises(ValueError, match="no values"):
+        median([])
+
+
+def test_interval_covers_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    draws = [median(list(random.exponential(size=15))) for _ in range(2000)]
+    covered = np.mean([found.low <= np.log(2) <= found.high for found in draws])
+    assert draws[0].confidence == pytest.approx(0.9648, abs=1e-4)
+    assert covered == pytest.approx(draws[0].confidence, abs=4 * np.sqrt(0.035 * 0.965 / 2000))
