@@ -15,6 +15,7 @@ COMMANDS = {
     "memcap.studies": "list, rename, archive, export and import studies; prune runs that none lists",
     "memcap.compare": "the capacity of each configuration of a study, fits, alarms",
     "memcap.oracle": "what linear models can store at all, exactly, beside what training stored",
+    "memcap.anchors": "known answers, measured again: does this installation give them?",
     "memcap.sync": "send a study's offline W&B runs to the server, each row once",
     "memcap.dashboard": "make or update the W&B workspace of a project, with memcap's charts",
     "memcap.show": "what is recorded of one run, by its id, and the line that trains it again",
