@@ -1,4 +1,4 @@
-"""python -m memcap.anchors: known answers, measured again, each with tolerance and source; exit status 1 if one fails."""
+"""python -m memcap.anchors: known answers, measured again, each with tolerance and source; exit 1 if one fails."""
 
 from __future__ import annotations
 
