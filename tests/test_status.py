@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from background_sweeps import command, fail_run, finish_run, list_study, submission
+from checkpoint_cases import cells as stopped_cells
+from checkpoint_cases import train_until
 from compositions import composed_config
 
 from memcap.config.cell import Cell
@@ -195,6 +197,31 @@ def test_a_task_that_could_not_begin_says_why(page: Page) -> None:
     text = page()
     assert "  1.0    it failed: hardware.device=cuda: there is none; runs left: 2\n" in text
     assert f"log: {folder.logs}/17_0_log.out\n" in text
+
+
+def test_what_is_saved_of_a_run_counts_before_and_while_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm_says: Callable[[str, str], None]
+) -> None:
+    sweep = stopped_cells(tmp_path)
+    assert train_until(40, sweep, monkeypatch) is None
+    study = StudyFolder(tmp_path / "outputs", "s")
+
+    def steps() -> tuple[int, int | None]:
+        status = study_status(study)
+        return status.steps_done, status.steps_total
+
+    assert steps() == (120, 180)
+    folder = submission(study, [sweep], "slurm", [{"job_id": "17", "tasks": [0]}])
+    slurm_says("17_0|PENDING|s-0001\n", "")
+    assert study_status(study).counts == {"queued": 3}
+    assert steps() == (120, 180)
+    slurm_says("17_0|RUNNING|s-0001\n", "")
+    assert steps() == (120, 180)  # it has not said a word
+    said = {"state": "running", "host": "n1", "pid": 5, "started": time.time(), "updated": time.time()}
+    folder.write_state(0, {**said, "steps_done": 0, "steps_total": 180})
+    assert steps() == (120, 180)  # it has not yet gone on
+    folder.write_state(0, {**said, "steps_done": 30, "steps_total": 60})
+    assert steps() == (150, 180)
 
 
 def test_json_says_the_same(page: Page) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from memcap.errors import BadInput
 from memcap.records.frozen_cells import frozen_values
+from memcap.records.saved_steps import Saved, saved_steps
 from memcap.records.study_folder import StudyFolder
 from memcap.study.run_states import RunState, held, last_step, run_states
 from memcap.submission.folder import FAILED, RUNNING
@@ -142,24 +144,40 @@ def _steps(
         planned = {}
     done = sum(run.steps for run in found.values() if run.ended)
     opened = {run_id for run_id, state in states.items() if state not in ("finished", "diverged", "failed")}
-    rate = _rate(tasks)
+    begun = [run_id for run_id in opened if found[run_id].state == "started"]
+    saved = saved_steps(study.outputs, begun)
     covered: set[str] = set()
     for task in tasks:
         if task.state == RUNNING:
-            mine = opened.intersection(task.runs)
+            mine = opened.intersection(task.runs) - covered
             covered |= mine
-            if task.steps_left is not None and planned:
-                done += max(0, sum(planned[run_id] for run_id in mine) - task.steps_left)
-    alone = [run_id for run_id, state in states.items() if state == "running" and run_id not in covered]
-    steps = [last_step(study.outputs, run_id) for run_id in alone]
-    if alone:
-        since = min(found[run_id].started_at or time.time() for run_id in alone)
-        rate += sum(steps) / max(time.time() - since, 1e-3)
-    done += sum(steps)
+            # A task counts what is saved of a run only once it goes on with it.
+            said = (
+                sum(planned[r] for r in mine) - task.steps_left
+                if task.steps_left is not None and planned
+                else 0
+            )
+            done += max(said, sum(saved[run_id].step for run_id in mine & saved.keys()))
+    done += sum(saved[run_id].step for run_id in saved.keys() - covered if states[run_id] != "running")
+    alone = [run_id for run_id in begun if states[run_id] == "running" and run_id not in covered]
+    steps, rate = _alone(study.outputs, alone, found, saved)
+    done, rate = done + steps, rate + _rate(tasks)
     if not planned:
         return done, None, rate or None
     total = sum(run.steps for run in found.values() if run.ended) + sum(planned[run_id] for run_id in opened)
     return min(done, total), total, rate or None
+
+
+def _alone(
+    outputs: Path, alone: list[str], found: dict[str, RunState], saved: Mapping[str, Saved]
+) -> tuple[int, float]:
+    """Steps, and steps per second, of runs that a command in the foreground trains: no task speaks of them."""
+    if not alone:
+        return 0, 0.0
+    steps = sum(max(last_step(outputs, r), saved[r].step if r in saved else 0) for r in alone)
+    before = sum(saved[run_id].begun for run_id in alone if run_id in saved)
+    since = min(found[run_id].started_at or time.time() for run_id in alone)
+    return steps, (steps - before) / max(time.time() - since, 1e-3)
 
 
 def _rate(tasks: list[TaskStatus]) -> float:
