@@ -96,7 +96,7 @@ class Progress:
 
     def summary(self) -> str:
         """'12 finished, 3 skipped', in a fixed order; only what there is."""
-        order = ("finished", "skipped", "diverged", "failed", "interrupted")
+        order = ("finished", "skipped", "diverged", "failed", "running", "queued", "interrupted")
         return ", ".join(f"{self.counts[name]} {name}" for name in order if self.counts[name]) or "0 finished"
 
     def lines(self, width: int, encoding: str | None = None) -> list[str]:
