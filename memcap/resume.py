@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memcap.config.cell import Cell
     from memcap.outcome import CellOutcome
     from memcap.records.study_folder import StudyFolder
+    from memcap.submission.options import LauncherOptions
 
 USAGE: Final = (
     "python -m memcap.resume study=NAME [only=failed|interrupted] [hydra/launcher=local|slurm|memcap]"
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def resume(arguments: Sequence[str]) -> int:
     """Submits or trains what is left, and says what is not touched."""
+    from memcap.submission.options import LauncherOptions
     from memcap.submission.study_status import study_status
 
     words = words_of(arguments, USAGE, keys=("study", "only", "hydra/launcher", "launcher."))
@@ -54,7 +56,8 @@ def resume(arguments: Sequence[str]) -> int:
     if only not in ONLY:
         raise BadInput(f"only must be failed or interrupted, got {only}{nearest(only, ONLY)}")
     study = words.study()
-    launcher, options = how(words, study.path)
+    launcher, values = how(words, study.path)
+    options = LauncherOptions.from_dict(values)  # also where nothing is left to do
     states = study_status(study).states
     chosen = [run_id for run_id, state in states.items() if state in ONLY[only]]
     _say_what_is_left_alone(states, len(chosen))
@@ -77,9 +80,14 @@ def how(words: Words, study: Path) -> tuple[str, dict[str, Any]]:
             f"hydra/launcher must be {', '.join(LAUNCHERS)}, got {launcher}{nearest(launcher, LAUNCHERS)}"
         )
     options = dict(last.get("options") or _defaults())
-    for key, text in words.values.items():
-        if key.startswith("launcher."):
-            _set(options, key.removeprefix("launcher."), text)
+    given = {key: text for key, text in words.values.items() if key.startswith("launcher.")}
+    if given and launcher == "memcap":
+        raise BadInput(
+            f"{next(iter(given))} is for launchers that submit, and this study is trained here; add"
+            " hydra/launcher=local or hydra/launcher=slurm"
+        )
+    for key, text in given.items():
+        _set(options, key.removeprefix("launcher."), text)
     return launcher, options
 
 
@@ -117,7 +125,7 @@ def cells_to_resume(study: StudyFolder, chosen: Sequence[str], outputs: Path) ->
 
 
 def _train(
-    cells: Sequence[Cell], study: StudyFolder, launcher: str, options: Mapping[str, Any]
+    cells: Sequence[Cell], study: StudyFolder, launcher: str, options: LauncherOptions
 ) -> list[CellOutcome]:
     record = study.read()
     axes, command = record["axes"], record["command"]
@@ -125,10 +133,9 @@ def _train(
         from memcap.cells import train_cells
 
         return train_cells(cells, axes, command)
-    from memcap.submission.options import LauncherOptions
     from memcap.submission.submit import submit_cells
 
-    return submit_cells(cells, axes, launcher, LauncherOptions.from_dict(options), command)
+    return submit_cells(cells, axes, launcher, options, command)
 
 
 def _say_what_is_left_alone(states: Mapping[str, str], chosen: int) -> None:
