@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -283,6 +284,22 @@ def test_watching_ends_with_the_study(page: Page, owner: Owner) -> None:
     printed, _ = watching.communicate(timeout=30)
     assert watching.returncode == 0
     assert "1 runs: 1 finished" in printed
+
+
+def test_ctrl_c_ends_the_watching_as_it_ends_any_command(page: Page, owner: Owner) -> None:
+    cells = cells_of(1)
+    study = list_study(Path("outputs"), cells)
+    RunFolder(study.outputs, cells[0].run_id).start(cells[0].config.to_dict())
+    lock = FolderLock(RunFolder(study.outputs, cells[0].run_id).path, owner)
+    assert lock.acquire()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "memcap.status", "study=s", "--watch"]
+    watching = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+    assert "1 running" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=30)
+    lock.release()
+    assert (watching.returncode, errors) == (130, "memcap: the study goes on\n")
 
 
 def test_help_is_a_page(tmp_path: Path) -> None:
