@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memcap.errors import BadInput, nearest
+from memcap.records.progress import counted
 from memcap.study_command import Words, run_command, words_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def cells_to_resume(study: StudyFolder, chosen: Sequence[str], outputs: Path) ->
     cells = read_frozen(path, chosen)
     if missing := set(chosen) - {cell.run_id for cell in cells}:
         raise BadInput(
-            f"{path} lacks {len(missing)} of the {len(chosen)} runs to resume; give the sweep's command again"
+            f"{path} lacks {len(missing)} of {counted(len(chosen), 'run')} to resume; give the sweep's command again"
         )
     last = cells[-1].config
     failures = max(RunFolder(outputs, run_id).failures() for run_id in chosen)
@@ -142,11 +143,11 @@ def _say_what_is_left_alone(states: Mapping[str, str], chosen: int) -> None:
     counts = Counter(states.values())
     busy = counts["running"] + counts["queued"]
     if busy:
-        print(f"memcap: left to who has them: {busy} runs that are running or queued", file=sys.stderr)
+        print(f"memcap: left to who has them: {counted(busy, 'run')} running or queued", file=sys.stderr)
     if not chosen:
         done = counts["finished"] + counts["diverged"]
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        print(f"nothing to resume: of {len(states)} runs {done} are done, {busy} under way{failed}")
+        print(f"nothing to resume: of {counted(len(states), 'run')} {done} done, {busy} under way{failed}")
 
 
 def _set(options: dict[str, Any], key: str, text: str) -> None:

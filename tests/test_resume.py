@@ -79,7 +79,7 @@ def test_a_killed_worker_is_seen_and_its_runs_go_on(interrupted: Path) -> None:
         assert result["attempts"] == 1
     again = command("resume", interrupted, "study=s")
     assert again.returncode == 0
-    assert again.stdout == "nothing to resume: of 4 runs 4 are done, 0 under way\n"
+    assert again.stdout == "nothing to resume: of 4 runs 4 done, 0 under way\n"
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_what_is_under_way_is_not_submitted_twice(tmp_path: Path) -> None:
         done = command("resume", tmp_path, "study=s")
         assert done.returncode == 0, done.stderr
         assert "left to who has them: 4 runs" in done.stderr
-        assert "nothing to resume: of 4 runs 0 are done, 4 under way\n" in done.stdout
+        assert "nothing to resume: of 4 runs 0 done, 4 under way\n" in done.stdout
         assert len(list(tmp_path.glob("outputs/studies/s/submissions/*"))) == 1
     finally:
         kill_workers(tmp_path)

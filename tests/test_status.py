@@ -163,7 +163,7 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
         "study s: 10 runs: 1 finished, 1 running, 2 queued, 1 interrupted, 5 not started\n"
     )
     assert "  1.0    on n1, pid 5, job 17_0  1 of 2 runs  50%  0:00:10\n" in text
-    assert "queued:  1 tasks (1 PENDING)\n" in text
+    assert "queued:  1 task (1 PENDING)\n" in text
     assert "ended too early: 2 tasks\n" in text
     assert "  1.1    it died without a word (job 17_1, Slurm says OUT_OF_MEMORY); runs left: 2\n" in text
     assert (
@@ -283,7 +283,7 @@ def test_watching_ends_with_the_study(page: Page, owner: Owner) -> None:
     lock.release()
     printed, _ = watching.communicate(timeout=30)
     assert watching.returncode == 0
-    assert "1 runs: 1 finished" in printed
+    assert "1 run: 1 finished" in printed
 
 
 def test_ctrl_c_ends_the_watching_as_it_ends_any_command(page: Page, owner: Owner) -> None:

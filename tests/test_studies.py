@@ -122,13 +122,13 @@ def test_a_study_that_runs_is_left_where_it_is(words: tuple[str, ...], said: Say
     lock = FolderLock(folder.path, owner)
     assert lock.acquire()
     try:
-        assert "has 1 runs that are running or queued" in said(*words, status=2)
+        assert "has 1 run running or queued" in said(*words, status=2)
     finally:
         lock.release()
     waiting = submission(study, [cells[2:]], "local", [{"job_id": "1"}])
     told = {"state": "running", "host": f"not-{socket.gethostname()}", "pid": 1, "started": time.time()}
     waiting.write_state(0, {**told, "updated": time.time()})
-    assert "has 1 runs that are running or queued" in said(*words, status=2)
+    assert "has 1 run running or queued" in said(*words, status=2)
     waiting.write_state(0, {**told, "updated": time.time() - 3600})
     said(*words)
 
@@ -174,7 +174,7 @@ def test_an_import_replaces_no_finished_run_and_joins_a_study(said: Say) -> None
     folder = RunFolder(there, cells[0].run_id)
     before = (folder.path / "result.json").read_bytes()
     printed = said("import", "s.tar.gz", "paths.outputs=there")
-    assert printed.startswith("study s: 1 runs imported, which was here and has their cells now\n")
+    assert printed.startswith("study s: 1 run imported, which was here and has their cells now\n")
     assert "kept as they are, since they were here: 1\n" in printed
     assert (folder.path / "result.json").read_bytes() == before
     assert study_status(study).counts == {"diverged": 1, "failed": 1, "not started": 2}

@@ -133,6 +133,11 @@ class Progress:
             )
 
 
+def counted(number: int, thing: str) -> str:
+    """'1 task', '2 tasks'."""
+    return f"{number} {thing}" + "s" * (number != 1)
+
+
 def si(value: float) -> str:
     """A number with three digits and a prefix: 12.3k, 4.56M."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

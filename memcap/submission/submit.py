@@ -21,6 +21,7 @@ from memcap.ledger import Ledger
 from memcap.listing import list_cells
 from memcap.machine import check_machine, check_mps, check_writable
 from memcap.outcome import CellOutcome
+from memcap.records.progress import counted
 from memcap.records.run_folder import RunFolder
 from memcap.submission import local, slurm
 from memcap.submission.cost import CostModel, calibrated
@@ -185,11 +186,6 @@ def print_submitted(submitter: Submitter, submitted: Submitted | None) -> None:
     for command in ("status", "cancel"):
         print(f"next:   python -m memcap.{command} study={quote(study.name)}{where}")
     sys.stdout.flush()
-
-
-def counted(number: int, thing: str) -> str:
-    """'1 task', '2 tasks'."""
-    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def duration(seconds: float) -> str:

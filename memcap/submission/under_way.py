@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from memcap.config.cell import Cell
+from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
 from memcap.submission.study_status import LIVE, study_status
 
@@ -29,7 +30,7 @@ def not_under_way(cells: Sequence[Cell], study: StudyFolder) -> list[Cell]:
     words = Counter((status.states[c.run_id], holder.get(c.run_id, "elsewhere")) for c in taken)
     if words:
         told = "; ".join(
-            f"{number} {'cell is' if number == 1 else 'cells are'} {state} {where}"
+            f"{counted(number, 'cell')} {'is' if number == 1 else 'are'} {state} {where}"
             for (state, where), number in words.items()
         )
         print(f"memcap: not submitted again: {told}", file=sys.stderr)
