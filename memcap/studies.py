@@ -24,7 +24,7 @@ from typing import Final
 from memcap.errors import BadInput, nearest
 from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
-from memcap.study_command import Words, run_command, words_of
+from memcap.study_command import Words, existing_study, run_command, words_of
 
 USAGE: Final = (
     "python -m memcap.studies [rename OLD NEW | archive NAME | unarchive NAME | export NAME FILE | import FILE | prune]"
@@ -84,7 +84,7 @@ def _export(words: Words, name: str, file: str) -> None:
     from memcap.study.overview import bytes_text
     from memcap.study.packed import export_study
 
-    inside, left_out = export_study(StudyFolder.existing(words.outputs, name), Path(file))
+    inside, left_out = export_study(existing_study(words.outputs, name), Path(file))
     more = f"; not in it, since they have not ended: {left_out}" if left_out else ""
     print(
         f"{quote(file)}: study {name} with {counted(inside, 'run')}, {bytes_text(Path(file).stat().st_size)}{more}"
@@ -128,7 +128,7 @@ def _quiet(words: Words, name: str) -> StudyFolder:
     """The study, if nothing trains it."""
     from memcap.submission.study_status import study_status
 
-    study = StudyFolder.existing(words.outputs, name)
+    study = existing_study(words.outputs, name)
     counts = study_status(study).counts
     if busy := counts.get("running", 0) + counts.get("queued", 0):
         raise BadInput(

@@ -16,6 +16,7 @@ from background_sweeps import fail_run, finish_run, list_study, submission
 from compositions import composed_config
 
 from memcap.config.cell import Cell
+from memcap.errors import BadInput
 from memcap.records.folder_lock import FolderLock
 from memcap.records.frozen_cells import frozen_values
 from memcap.records.owner import Owner
@@ -24,6 +25,7 @@ from memcap.records.study_folder import StudyFolder
 from memcap.resume import main as resume
 from memcap.studies import main
 from memcap.study import load_study
+from memcap.study_command import words_of
 from memcap.submission.study_status import study_status
 
 OUTPUTS = Path("outputs")
@@ -140,6 +142,10 @@ def test_archived_and_back(said: Say) -> None:
     assert said() == "no studies in outputs\n"
     assert "s " in said("--archived")
     assert said("prune") == "every run in outputs is listed by a study\n"  # an archived one
+    line = "study s is archived in outputs/archive; python -m memcap.studies unarchive s brings it back\n"
+    assert said("rename", "s", "t", status=2) == f"memcap: {line}"
+    with pytest.raises(BadInput, match="is archived in outputs/archive"):
+        words_of(["study=s"], "", keys=("study",)).study()
     list_study(OUTPUTS, cells[:1])
     assert "is there already" in said("unarchive", "s", status=2)
     shutil.rmtree(study.path)
@@ -151,6 +157,8 @@ def test_a_study_goes_to_another_machine(said: Say) -> None:
     _, cells = done_and_open()
     assert "with 2 runs" in said("export", "s", "s.tar.gz")
     assert "is there already" in said("export", "s", "s.tar.gz", status=2)
+    assert "with 2 runs" in said("export", "s", "a new/folder/s.tar.gz")
+    assert "cannot be written" in said("export", "s", "s.tar.gz/s.tar.gz", status=2)
     assert "must end in .tar.gz" in said("export", "s", "s.zip", status=2)
     assert said("import", "s.tar.gz", "paths.outputs=there").startswith("study s: 2 runs imported\n")
     there = Path("there")
