@@ -132,8 +132,8 @@ def test_only_ten_failures_are_named(page: Page) -> None:
 
 
 # In the form of Slurm 22.05, of an array of five that belongs to submission 1 of study s:
-# squeue -h -r -o '%i|%T|%j', and sacct -X -n -P -o JobID,State,JobName.
-SQUEUE = "17_3|PENDING|s-0001\n17_0|RUNNING|s-0001\n"
+# squeue -h -r -o '%i|%T|%j|%r', and sacct -X -n -P -o JobID,State,JobName.
+SQUEUE = "17_3|PENDING|s-0001|Resources\n17_0|RUNNING|s-0001|None\n"
 SACCT = (
     "17_0|RUNNING|s-0001\n17_1|OUT_OF_MEMORY|s-0001\n17_2|FAILED|s-0001\n17_[3]|PENDING|s-0001\n"
     "17_4|CANCELLED by 1000|s-0001\n17_1|COMPLETED|of-a-slurm-before\n"
@@ -163,7 +163,7 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
         "study s: 10 runs: 1 finished, 1 running, 2 queued, 1 interrupted, 5 not started\n"
     )
     assert "  1.0    on n1, pid 5, job 17_0  1 of 2 runs  50%  0:00:10\n" in text
-    assert "queued:  1 task (1 PENDING)\n" in text
+    assert "queued:  1 task: 1 PENDING (Resources)\n" in text
     assert "ended too early: 2 tasks\n" in text
     assert "  1.1    it died without a word (job 17_1, Slurm says OUT_OF_MEMORY); runs left: 2\n" in text
     assert (
@@ -174,6 +174,27 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     assert " 10.0 member-steps/s " in text or " 10 member-steps/s " in text
     assert "memcap.resume study=s" in text
     assert "memcap.cancel study=s" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "scheduler", "line"),
+    [
+        ("requeued", "COMPLETING", "queued:  1 task: 1 COMPLETING\n"),
+        ("requeued", "PENDING", "queued:  1 task: 1 PENDING (BeginTime)\n"),
+        ("requeued", "RUNNING", "  1.0    starting, job 17_0\n"),
+    ],
+)
+def test_a_task_that_starts_again_has_nothing_to_do_with_its_last_words(
+    word: str, scheduler: str, line: str, page: Page, slurm_says: Callable[[str, str], None]
+) -> None:
+    cells = cells_of(1)
+    study = list_study(Path("outputs"), cells)
+    folder = submission(study, [cells], "slurm", [{"job_id": "17", "tasks": [0]}])
+    said = {"state": word, "host": "n1", "pid": 5, "started": time.time() - 10, "updated": time.time()}
+    folder.write_state(0, said)
+    RunFolder(study.outputs, cells[0].run_id).start(cells[0].config.to_dict())
+    slurm_says(f"17_0|{scheduler}|s-0001|BeginTime\n", "")
+    assert line in page()
 
 
 def test_a_slurm_that_cannot_be_asked_says_nothing_of_queued_tasks(

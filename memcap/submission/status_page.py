@@ -62,14 +62,21 @@ def _tasks(status: StudyStatus, width: int) -> Iterator[str]:
             yield _running(status, task)[:width]
         yield from _more(len(running))
     if queued:
-        words = Counter(task.scheduler or "waiting for a worker" for task in queued)
+        words = Counter(_waits(task) for task in queued)
         told = ", ".join(f"{number} {word}" for word, number in words.items())
-        yield ("" if running else "\n") + f"queued:  {counted(len(queued), 'task')} ({told})"
+        yield ("" if running else "\n") + f"queued:  {counted(len(queued), 'task')}: {told}"
+
+
+def _waits(task: TaskStatus) -> str:
+    """What a task that is queued waits for, in Slurm's words where there are any."""
+    if task.scheduler is None:
+        return "not begun" if task.launcher == "slurm" else "waiting for a worker"
+    return f"{task.scheduler} ({task.reason})" if task.reason else task.scheduler
 
 
 def _running(status: StudyStatus, task: TaskStatus) -> str:
     said = task.said
-    if not said:
+    if said.get("state") != RUNNING:  # Slurm has started it, and its process has not said a word since
         return f"  {task.name:<6} starting{_job(task)}"
     left = len(status.left(task))
     parts = [f"  {task.name:<6} on {said.get('host', '?')}, pid {said.get('pid', '?')}{_job(task)}"]
