@@ -149,7 +149,13 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     pairs = [cells[start : start + 2] for start in range(0, 10, 2)]
     folder = submission(study, pairs, "slurm", [{"job_id": "17", "tasks": [0, 1, 2, 3, 4]}])
     started = {"state": "running", "host": "n1", "pid": 5, "started": time.time() - 10}
-    done = {"updated": time.time(), "steps_done": 100, "steps_total": 200, "counts": {"finished": 1}}
+    done = {
+        "updated": time.time(),
+        "train_s": 10.0,
+        "steps_done": 100,
+        "steps_total": 200,
+        "counts": {"finished": 1},
+    }
     folder.write_state(0, {**started, **done, "job": "17_0"})
     folder.write_state(1, {**started, "updated": time.time() - 500, "job": "17_1"})
     finish_run(study, cells[0])
@@ -171,7 +177,9 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     )
     assert "its last words: ModuleNotFoundError: memcap\n" in text
     assert f"log: {folder.logs}/17_2_0_log.out\n" in text
-    assert " 10.0 member-steps/s " in text or " 10 member-steps/s " in text
+    assert " 10 member-steps/s  0:01:30 left\n" in text
+    folder.write_state(0, {**started, **done, "job": "17_0", "train_s": 4.0})
+    assert " member-steps/s" not in page("study=s")  # too early to say
     assert "memcap.resume study=s" in text
     assert "memcap.cancel study=s" in text
 

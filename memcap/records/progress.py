@@ -14,6 +14,8 @@ from memcap.records.sparkline import blocks_for
 from memcap.records.training_view import PackView, view_lines
 
 LINE_EVERY_S = 30.0  # without a terminal (a log file, a batch job) one line this often
+ENOUGH_S = 5.0  # of training, before a rate foretells its end: the first steps compile and warm up
+ENOUGH_SHARE = 0.1  # or so much of it
 
 
 class LiveView(Protocol):
@@ -36,7 +38,7 @@ class Progress:
         self.num_cells = num_cells
         self.counts: Counter[str] = Counter()
         self.quiet = quiet
-        self.started = self.last_line = time.monotonic()
+        self.started = self.last_line = self.began = time.monotonic()
         self.ended: float | None = None
         self.pack = PackView(0)
         self._view: LiveView | None = None
@@ -77,7 +79,9 @@ class Progress:
         self._refresh()
 
     def tell(self, done: int, total: int, counts: Counter[str]) -> None:
-        """What other processes have done, in all."""
+        """What other processes have done, in all; as long as that is nothing, they wait to begin."""
+        if done == 0:
+            self.began = time.monotonic()
         self.done, self.total, self.counts = done, total, counts
         self._refresh()
 
@@ -91,8 +95,11 @@ class Progress:
         return self.done / max((self.ended or time.monotonic()) - self.started, 1e-9)
 
     def left_s(self) -> float | None:
-        """Seconds until all is trained, at the rate so far; None before anything is."""
-        return (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done > 0 else None
+        """Seconds until all is trained, at the rate since training began; None while that says little."""
+        spent = (self.ended or time.monotonic()) - self.began
+        if self.done <= 0 or (spent < ENOUGH_S and self.done < ENOUGH_SHARE * self.total):
+            return None
+        return (self.total - self.done) * spent / self.done
 
     def summary(self) -> str:
         """'12 finished, 3 skipped', in a fixed order; only what there is."""

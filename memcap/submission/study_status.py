@@ -11,6 +11,7 @@ from typing import Any
 
 from memcap.errors import BadInput
 from memcap.records.frozen_cells import frozen_values
+from memcap.records.progress import ENOUGH_S
 from memcap.records.saved_steps import Saved, saved_steps
 from memcap.records.study_folder import StudyFolder
 from memcap.study.run_states import RunState, held, last_step, run_states
@@ -28,7 +29,7 @@ class StudyStatus:
     """``states``: the state of each run by id, one of STATES, in the study's order; steps are member-steps.
 
     ``steps_total`` counts what runs that ended early have really trained; None where the study does not say how long
-    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing runs.
+    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing runs, or has run for long enough.
     """
 
     study: StudyFolder
@@ -176,8 +177,8 @@ def _alone(
         return 0, 0.0
     steps = sum(max(last_step(outputs, r), saved[r].step if r in saved else 0) for r in alone)
     before = sum(saved[run_id].begun for run_id in alone if run_id in saved)
-    since = min(found[run_id].started_at or time.time() for run_id in alone)
-    return steps, (steps - before) / max(time.time() - since, 1e-3)
+    spent = time.time() - min(found[run_id].started_at or time.time() for run_id in alone)
+    return steps, (steps - before) / spent if spent >= ENOUGH_S else 0.0
 
 
 def _rate(tasks: list[TaskStatus]) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from memcap.errors import BadInput
+from memcap.records.progress import ENOUGH_S
 from memcap.submission import slurm
 from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
 from memcap.submission.processes import Workers, workers_here
@@ -49,9 +50,9 @@ class TaskStatus:
 
     @property
     def rate_per_s(self) -> float:
-        """Member-steps per second from its begin to its last word; 0 before it has said how far it is."""
-        spent = float(self.said.get("updated", 0)) - float(self.said.get("started", 0))
-        return int(self.said.get("steps_done", 0)) / spent if spent > 0 else 0.0
+        """Member-steps per second of its training until its last word; 0 before that has lasted for ``ENOUGH_S``."""
+        spent = float(self.said.get("train_s", 0))
+        return int(self.said.get("steps_done", 0)) / spent if spent >= ENOUGH_S else 0.0
 
     def said_at(self, written: Any) -> bool:
         """Whether its process was there at this time, as records write it."""

@@ -112,7 +112,12 @@ class TaskReport:
 
         def look() -> dict[str, Any]:
             now = progress()
-            return {"steps_done": now.done, "steps_total": now.total, "counts": dict(now.counts)}
+            return {
+                "steps_done": now.done,
+                "steps_total": now.total,
+                "train_s": time.monotonic() - now.started,
+                "counts": dict(now.counts),
+            }
 
         self.look = look
 
