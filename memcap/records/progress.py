@@ -37,6 +37,7 @@ class Progress:
         self.done = 0
         self.num_cells = num_cells
         self.counts: Counter[str] = Counter()
+        self.tasks = ""  # of other processes: how many of their tasks run
         self.quiet = quiet
         self.started = self.last_line = self.began = time.monotonic()
         self.ended: float | None = None
@@ -106,6 +107,10 @@ class Progress:
         order = ("finished", "skipped", "diverged", "failed", "running", "queued", "interrupted")
         return ", ".join(f"{self.counts[name]} {name}" for name in order if self.counts[name]) or "0 finished"
 
+    def standing(self) -> str:
+        """'3 finished of 12', and the tasks that train them where there are any."""
+        return ", ".join(filter(None, (f"{self.summary()} of {self.num_cells}", self.tasks)))
+
     def lines(self, width: int, encoding: str | None = None) -> list[str]:
         """What a live view shows, at most three lines that fit ``width``."""
         return view_lines(
@@ -114,7 +119,7 @@ class Progress:
             elapsed_s=time.monotonic() - self.started,
             left_s=self.left_s(),
             rate=f"{si(self.rate_per_s())} member-steps/s",
-            counts=f"{self.summary()} of {self.num_cells}",
+            counts=self.standing(),
             width=width,
             blocks=blocks_for(encoding),
         )
@@ -134,7 +139,7 @@ class Progress:
             left = f" {left_s:.0f} s left," if (left_s := self.left_s()) is not None else ""
             print(
                 f"memcap: {self.done / max(self.total, 1):.0%}, {si(self.rate_per_s())} member-steps/s,"
-                f"{left} {self.summary()} of {self.num_cells}",
+                f"{left} {self.standing()}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -56,10 +56,11 @@ class Waiting:
         self.retries = Retries(submitter)
         self.failed_fast = False
         todo = [o.cell for o in self.ledger.outcomes if self.ledger.is_open(o.cell)]
-        self.total = sum(cell.config.budget.steps for cell in todo)
         self.ended = self._counts()
         self.done = 0  # member-steps of earlier rounds
-        self.progress = self.ledger.progress = Progress(self.total, len(self.ledger.by_id))
+        self.progress = self.ledger.progress = Progress(
+            sum(cell.config.budget.steps for cell in todo), len(self.ledger.by_id)
+        )
         self.progress.counts = self.ended.copy()
         if todo and self.ledger.config.tracking.per == "study":
             self.ledger.open_tracker()  # tasks write none: it is one run for all of them
@@ -85,11 +86,12 @@ class Waiting:
         self.done = self.progress.done
 
     def _tell(self, watch: Watch) -> None:
-        steps, lost = watch.steps()
+        steps, total = watch.steps()
         counts = watch.counts()
         for here in ("skipped", "interrupted"):  # by the tasks' own count, which is none of this command's
             del counts[here]
-        self.progress.tell(self.done + steps, max(self.total - lost, 1), self.ended + counts)
+        self.progress.tasks = watch.tasks_text()
+        self.progress.tell(self.done + steps, max(self.done + total, 1), self.ended + counts)
 
     def _end_tasks(self, submitted: Submitted) -> None:
         """Ends what goes on of a submission, for good."""

@@ -99,6 +99,7 @@ class TaskReport:
             "job": _job(),
             "starts": int(before.get("starts", 0)) + 1,
             "starts_in_vain": int(before.get("starts_in_vain", 0)),
+            "steps_before": int(before.get("steps_before", 0)) + int(before.get("steps_done", 0)),
             "started": time.time(),
         }
         self.look: Callable[[], dict[str, Any]] = dict
