@@ -190,6 +190,8 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
         ("requeued", "COMPLETING", "queued:  1 task: 1 COMPLETING\n"),
         ("requeued", "PENDING", "queued:  1 task: 1 PENDING (BeginTime)\n"),
         ("requeued", "RUNNING", "  1.0    starting, job 17_0\n"),
+        ("stopped", "COMPLETING", "  1.0    ending, job 17_0\n"),
+        ("cancelled", "COMPLETING", "1 interrupted\n"),
     ],
 )
 def test_a_task_that_starts_again_has_nothing_to_do_with_its_last_words(
@@ -198,6 +200,9 @@ def test_a_task_that_starts_again_has_nothing_to_do_with_its_last_words(
     cells = cells_of(1)
     study = list_study(Path("outputs"), cells)
     folder = submission(study, [cells], "slurm", [{"job_id": "17", "tasks": [0]}])
+    if word == "cancelled":
+        folder.cancel()
+        word = "stopped"
     said = {"state": word, "host": "n1", "pid": 5, "started": time.time() - 10, "updated": time.time()}
     folder.write_state(0, said)
     RunFolder(study.outputs, cells[0].run_id).start(cells[0].config.to_dict())
@@ -252,6 +257,7 @@ def test_what_is_saved_of_a_run_counts_before_and_while_it_goes_on(
     assert steps() == (120, 180)  # it has not yet gone on
     folder.write_state(0, {**said, "steps_done": 30, "steps_total": 60})
     assert steps() == (150, 180)
+    assert study_status(study).shares == {"1.0": pytest.approx(150 / 180)}
 
 
 def test_json_says_the_same(page: Page) -> None:

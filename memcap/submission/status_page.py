@@ -76,13 +76,16 @@ def _waits(task: TaskStatus) -> str:
 
 def _running(status: StudyStatus, task: TaskStatus) -> str:
     said = task.said
-    if said.get("state") != RUNNING:  # Slurm has started it, and its process has not said a word since
-        return f"  {task.name:<6} starting{_job(task)}"
+    if (
+        said.get("state") != RUNNING
+    ):  # Slurm has ended it, or started it and its process has not said a word since
+        what = "ending" if task.scheduler == "COMPLETING" else "starting"
+        return f"  {task.name:<6} {what}{_job(task)}"
     left = len(status.left(task))
     parts = [f"  {task.name:<6} on {said.get('host', '?')}, pid {said.get('pid', '?')}{_job(task)}"]
     parts.append(f"{len(task.runs) - left} of {counted(len(task.runs), 'run')}")
-    if total := said.get("steps_total"):
-        parts.append(f"{min(int(said.get('steps_done', 0)) / total, 1):.0%}")
+    if share := status.shares.get(task.name):
+        parts.append(f"{min(share, 1):.0%}")
     parts.append(clock(time.time() - float(said.get("started", 0))))
     return "  ".join(parts)
 

@@ -159,6 +159,8 @@ class _Submission:
             return self._judged_without_slurm(said)
         if scheduler == "COMPLETING" and word == REQUEUED:
             return QUEUED  # what it left is being cleared up
+        if scheduler == "COMPLETING" and word == STOPPED and self.folder.cancelled:
+            return STOPPED
         if scheduler in SLURM_RUNS:
             return RUNNING
         if scheduler not in slurm.OVER:
