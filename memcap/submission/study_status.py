@@ -29,7 +29,7 @@ class StudyStatus:
     """``states``: the state of each run by id, one of STATES, in the study's order; steps are member-steps.
 
     ``steps_total`` counts what runs that ended early have really trained; None where the study does not say how long
-    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing runs, or has run for long enough.
+    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing has run for long enough.
     ``shares``: how much of its steps each running task has behind it, by its name.
     """
 

@@ -132,16 +132,9 @@ def submit_cells(
         if not existed:
             shutil.rmtree(ledger.study.path, ignore_errors=True)
         raise
-    if not options.wait and any(ledger.is_open(outcome.cell) for outcome in ledger.outcomes):
+    is_left = any(ledger.is_open(outcome.cell) for outcome in ledger.outcomes)
+    if not options.wait and (submitted is not None or is_left):
         print_submitted(submitter, submitted)
-        if (
-            submitted is not None
-            and cells[0].config.tracking.per == "study"
-            and cells[0].config.tracking.mode != "disabled"
-        ):
-            print(
-                "memcap: tracking.per=study: its W&B run is written by a command that waits, not by this one"
-            )
         return _in_order(cells, ledger, "submitted")
     from memcap.submission.waiting import wait_for
 
@@ -152,11 +145,12 @@ def submit_cells(
 def print_plan(submitter: Submitter, tasks: Sequence[PlannedTask]) -> None:
     """What would be submitted."""
     walls = [task.wall_seconds(submitter.cpus) for task in tasks]
-    runs = sum(len(task.cells) for task in tasks)
     ledger = submitter.ledger
-    ended = sum(not ledger.is_open(outcome.cell) for outcome in ledger.outcomes)
-    what = f"{counted(runs, 'run')} to train in {counted(len(tasks), 'task')} of {counted(submitter.cpus, 'core')}"
-    print(f"study {ledger.study.name}: {what}, {ended} {'is' if ended == 1 else 'are'} finished")
+    planned = {cell.run_id for task in tasks for cell in task.cells}
+    ended = sum(not ledger.is_open(o.cell) for o in ledger.outcomes if o.cell.run_id not in planned)
+    where = f"{counted(len(tasks), 'task')} of {counted(submitter.cpus, 'core')}"
+    done = f"{ended} {'is' if ended == 1 else 'are'} finished"
+    print(f"study {ledger.study.name}: {counted(len(planned), 'run')} to train in {where}, {done}")
     for number, (task, wall) in enumerate(zip(tasks[:10], walls, strict=False)):
         print(f"  task {number}: {counted(len(task.cells), 'run')}, about {duration(wall)}")
     if len(tasks) > 10:
@@ -172,7 +166,7 @@ def print_plan(submitter: Submitter, tasks: Sequence[PlannedTask]) -> None:
 
 def print_submitted(submitter: Submitter, submitted: Submitted | None) -> None:
     """Where things are, and what to type next, when nobody waits."""
-    study = submitter.ledger.study
+    study, tracking = submitter.ledger.study, submitter.ledger.config.tracking
     if submitted is None:
         print("nothing submitted: others have all that is not finished")
     else:
@@ -185,6 +179,8 @@ def print_submitted(submitter: Submitter, submitted: Submitted | None) -> None:
     where = "" if str(study.outputs) == "outputs" else f" paths.outputs={quote(str(study.outputs))}"
     for command in ("status", "cancel"):
         print(f"next:   python -m memcap.{command} study={quote(study.name)}{where}")
+    if submitted is not None and tracking.per == "study" and tracking.mode != "disabled":
+        print("memcap: tracking.per=study: its W&B run is written by a command that waits, not by this one")
     sys.stdout.flush()
 
 
