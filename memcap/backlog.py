@@ -12,6 +12,7 @@ from memcap.config.implementation import own_sources
 from memcap.config.measure_schema import measured
 from memcap.ledger import Ledger
 from memcap.outcome import CellOutcome
+from memcap.records.progress import counted
 from memcap.records.run_folder import RunFolder
 
 
@@ -93,7 +94,7 @@ def _say_what_is_odd(ledger: Ledger, lacking: Mapping[str, Sequence[str]], chang
         )
     if ledger.num_cells > len(ledger.by_id):
         print(
-            f"memcap: {ledger.num_cells} cells are {len(ledger.by_id)} runs: some differ only in keys that"
+            f"memcap: {ledger.num_cells} cells are {counted(len(ledger.by_id), 'run')}: some differ only in keys that"
             " change no numbers",
             file=sys.stderr,
         )

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
 from memcap.study_command import run_command, words_of
 
@@ -65,7 +66,7 @@ def cancel(arguments: Sequence[str]) -> int:
         return 0
     after = study_status(study)
     left = len(after.states) - sum(after.counts.get(state, 0) for state in ("finished", "diverged"))
-    print(f"{len(live)} tasks of study {study.name} cancelled; runs not finished: {left}")
+    print(f"{counted(len(live), 'task')} of study {study.name} cancelled; runs not finished: {left}")
     if left:
         print(f"next:   python -m memcap.resume {study_words(study)}")
     return 0 if done else 1
@@ -126,7 +127,7 @@ def _nothing(study: StudyFolder, running: int) -> str:
     """Why there is nothing to cancel."""
     if running:
         return (
-            f"study {study.name}: no tasks to cancel; {running} runs are trained by a command in the foreground:"
+            f"study {study.name}: no tasks to cancel; {counted(running, 'run')} trained by a command in the foreground:"
             " Ctrl-C ends it"
         )
     return f"study {study.name}: nothing to cancel, none of its tasks is queued or running"

@@ -17,12 +17,15 @@ from memcap.explanations import explain
 __all__ = [
     "RunFailed",
     "arrange_arguments",
+    "check_launcher_options",
     "config_path",
     "explain",
     "quote_arguments",
     "register_plugins",
     "run_hydra",
 ]
+
+SUBMITTING = ("slurm", "local")  # launchers that hand cells to other processes
 
 QUOTED_KEYS = re.compile(r"(\+{0,2}(activation\.formula|zip|cells|run)=)(.+)", re.DOTALL)
 SWEEP_FUNCTION = re.compile(r"(choice|shuffle|sort)\((.*)\)", re.DOTALL)
@@ -138,6 +141,16 @@ def arrange_arguments(arguments: Sequence[str]) -> list[str]:
             if re.match(r"(zip|cells)=(?!null$).", override):
                 raise BadInput(f"{override} makes several runs; add -m to train them all")
     return arranged
+
+
+def check_launcher_options(launcher: str | None, overrides: Sequence[str]) -> None:
+    """Raises BadInput for the first ``launcher.KEY=VALUE`` or ``launcher=NAME`` that this launcher does not read."""
+    given = next((text for text in overrides if re.match(r"[+~]*launcher[.=]", text)), None)
+    if given is not None and launcher not in SUBMITTING:
+        raise BadInput(
+            f"{given} is read by hydra/launcher=local and hydra/launcher=slurm only (with -m), not by"
+            f" hydra/launcher={launcher}; add one of these, or leave it out"
+        )
 
 
 def _quote_argument(argument: str) -> str:

@@ -11,7 +11,7 @@ from memcap.checkpoint import PackCheckpoint
 from memcap.config.cell import Cell
 from memcap.config.implementation import own_sources
 from memcap.engines import BatchedEngine, Engine
-from memcap.errors import BadInput
+from memcap.errors import BadInput, Interrupted
 from memcap.interruption import Signals
 from memcap.ledger import Ledger
 from memcap.measures.observation import Row
@@ -108,8 +108,8 @@ class PackRecorder:
             mirror = tracker.start(
                 cell.run_id, config, name, wandb_id=wandb_id, rows_before=rows, earlier=earlier
             )
-        except BadInput:
-            if not used:
+        except (BadInput, KeyboardInterrupt, Interrupted):
+            if not used and rows is None:  # no row was sent: the id is as good as new
                 forget_ids(folder.path)
             self.release()
             with contextlib.suppress(OSError):  # the run's folder and those above, as long as they are empty

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memcap.errors import BadInput, nearest
+from memcap.records.progress import counted
 from memcap.study_command import Words, run_command, words_of
 
 if TYPE_CHECKING:
     from memcap.config.cell import Cell
     from memcap.outcome import CellOutcome
     from memcap.records.study_folder import StudyFolder
+    from memcap.submission.options import LauncherOptions
 
 USAGE: Final = (
     "python -m memcap.resume study=NAME [only=failed|interrupted] [hydra/launcher=local|slurm|memcap]"
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def resume(arguments: Sequence[str]) -> int:
     """Submits or trains what is left, and says what is not touched."""
+    from memcap.submission.options import LauncherOptions
     from memcap.submission.study_status import study_status
 
     words = words_of(arguments, USAGE, keys=("study", "only", "hydra/launcher", "launcher."))
@@ -54,7 +57,8 @@ def resume(arguments: Sequence[str]) -> int:
     if only not in ONLY:
         raise BadInput(f"only must be failed or interrupted, got {only}{nearest(only, ONLY)}")
     study = words.study()
-    launcher, options = how(words, study.path)
+    launcher, values = how(words, study.path)
+    options = LauncherOptions.from_dict(values)  # also where nothing is left to do
     states = study_status(study).states
     chosen = [run_id for run_id, state in states.items() if state in ONLY[only]]
     _say_what_is_left_alone(states, len(chosen))
@@ -77,9 +81,14 @@ def how(words: Words, study: Path) -> tuple[str, dict[str, Any]]:
             f"hydra/launcher must be {', '.join(LAUNCHERS)}, got {launcher}{nearest(launcher, LAUNCHERS)}"
         )
     options = dict(last.get("options") or _defaults())
-    for key, text in words.values.items():
-        if key.startswith("launcher."):
-            _set(options, key.removeprefix("launcher."), text)
+    given = {key: text for key, text in words.values.items() if key.startswith("launcher.")}
+    if given and launcher == "memcap":
+        raise BadInput(
+            f"{next(iter(given))} is for launchers that submit, and this study is trained here; add"
+            " hydra/launcher=local or hydra/launcher=slurm"
+        )
+    for key, text in given.items():
+        _set(options, key.removeprefix("launcher."), text)
     return launcher, options
 
 
@@ -101,7 +110,7 @@ def cells_to_resume(study: StudyFolder, chosen: Sequence[str], outputs: Path) ->
     cells = read_frozen(path, chosen)
     if missing := set(chosen) - {cell.run_id for cell in cells}:
         raise BadInput(
-            f"{path} lacks {len(missing)} of the {len(chosen)} runs to resume; give the sweep's command again"
+            f"{path} lacks {len(missing)} of {counted(len(chosen), 'run')} to resume; give the sweep's command again"
         )
     last = cells[-1].config
     failures = max(RunFolder(outputs, run_id).failures() for run_id in chosen)
@@ -117,7 +126,7 @@ def cells_to_resume(study: StudyFolder, chosen: Sequence[str], outputs: Path) ->
 
 
 def _train(
-    cells: Sequence[Cell], study: StudyFolder, launcher: str, options: Mapping[str, Any]
+    cells: Sequence[Cell], study: StudyFolder, launcher: str, options: LauncherOptions
 ) -> list[CellOutcome]:
     record = study.read()
     axes, command = record["axes"], record["command"]
@@ -125,21 +134,20 @@ def _train(
         from memcap.cells import train_cells
 
         return train_cells(cells, axes, command)
-    from memcap.submission.options import LauncherOptions
     from memcap.submission.submit import submit_cells
 
-    return submit_cells(cells, axes, launcher, LauncherOptions.from_dict(options), command)
+    return submit_cells(cells, axes, launcher, options, command)
 
 
 def _say_what_is_left_alone(states: Mapping[str, str], chosen: int) -> None:
     counts = Counter(states.values())
     busy = counts["running"] + counts["queued"]
     if busy:
-        print(f"memcap: left to who has them: {busy} runs that are running or queued", file=sys.stderr)
+        print(f"memcap: left to who has them: {counted(busy, 'run')} running or queued", file=sys.stderr)
     if not chosen:
         done = counts["finished"] + counts["diverged"]
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        print(f"nothing to resume: of {len(states)} runs {done} are done, {busy} under way{failed}")
+        print(f"nothing to resume: of {counted(len(states), 'run')} {done} done, {busy} under way{failed}")
 
 
 def _set(options: dict[str, Any], key: str, text: str) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from memcap.errors import BadInput
+from memcap.errors import BadInput, Interrupted
 from memcap.records.sparkline import blocks_for
 from memcap.records.study_folder import StudyFolder
 from memcap.study_command import Words, run_command, study_names, words_of
@@ -29,7 +29,7 @@ PIPED_WIDTH: Final = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 shown, 2 no such study (said in one line)."""
+    """Exit status: 0 shown, 2 no such study (said in one line), 130 watched until Ctrl-C."""
     return run_command(show, arguments, f"usage: {USAGE}\n\n{__doc__}")
 
 
@@ -67,14 +67,14 @@ def page(study: StudyFolder, encoding: str | None = None) -> tuple[list[str], bo
 
 
 def watch(study: StudyFolder) -> None:
-    """In place on a terminal; elsewhere the page again whenever it has changed. Ctrl-C is a usual end."""
+    """In place on a terminal; elsewhere the page again whenever it has changed. Raises Interrupted on Ctrl-C."""
     try:
         if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
             _watch_terminal(study)
         else:
             _watch_lines(study)
     except KeyboardInterrupt:
-        print("memcap: the study goes on", file=sys.stderr)
+        raise Interrupted("the study goes on") from None
 
 
 def _watch_terminal(study: StudyFolder) -> None:

@@ -22,8 +22,9 @@ from shlex import quote
 from typing import Final
 
 from memcap.errors import BadInput, nearest
+from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
-from memcap.study_command import Words, run_command, words_of
+from memcap.study_command import Words, existing_study, run_command, words_of
 
 USAGE: Final = (
     "python -m memcap.studies [rename OLD NEW | archive NAME | unarchive NAME | export NAME FILE | import FILE | prune]"
@@ -83,9 +84,11 @@ def _export(words: Words, name: str, file: str) -> None:
     from memcap.study.overview import bytes_text
     from memcap.study.packed import export_study
 
-    inside, left_out = export_study(StudyFolder.existing(words.outputs, name), Path(file))
+    inside, left_out = export_study(existing_study(words.outputs, name), Path(file))
     more = f"; not in it, since they have not ended: {left_out}" if left_out else ""
-    print(f"{quote(file)}: study {name} with {inside} runs, {bytes_text(Path(file).stat().st_size)}{more}")
+    print(
+        f"{quote(file)}: study {name} with {counted(inside, 'run')}, {bytes_text(Path(file).stat().st_size)}{more}"
+    )
 
 
 def _import(words: Words, file: str) -> None:
@@ -93,7 +96,7 @@ def _import(words: Words, file: str) -> None:
 
     brought = import_study(words.outputs, Path(file))
     joined = ", which was here and has their cells now" if brought.joined else ""
-    print(f"study {brought.study.name}: {brought.new} runs imported{joined}")
+    print(f"study {brought.study.name}: {counted(brought.new, 'run')} imported{joined}")
     if brought.kept:
         print(f"kept as they are, since they were here: {brought.kept}")
     if brought.busy:
@@ -111,9 +114,9 @@ def _prune(words: Words) -> None:
         print(f"every run in {words.outputs} is listed by a study")
     elif "--yes" in words.flags:
         removed = remove_runs(words.outputs, runs)
-        print(f"{len(removed)} runs removed, {total}")
+        print(f"{counted(len(removed), 'run')} removed, {total}")
     else:
-        print(f"{len(runs)} runs that no study lists, {total}:")
+        print(f"{counted(len(runs), 'run')} that no study lists, {total}:")
         for run in runs[:MOST_NAMED]:
             print(f"  {run.path}  {run.state()}")
         if len(runs) > MOST_NAMED:
@@ -125,11 +128,11 @@ def _quiet(words: Words, name: str) -> StudyFolder:
     """The study, if nothing trains it."""
     from memcap.submission.study_status import study_status
 
-    study = StudyFolder.existing(words.outputs, name)
+    study = existing_study(words.outputs, name)
     counts = study_status(study).counts
     if busy := counts.get("running", 0) + counts.get("queued", 0):
         raise BadInput(
-            f"study {name} has {busy} runs that are running or queued; wait, or python -m memcap.cancel study={name}"
+            f"study {name} has {counted(busy, 'run')} running or queued; wait, or python -m memcap.cancel study={name}"
         )
     return study
 

@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from memcap.errors import BadInput, Interrupted, nearest
 from memcap.records.study_folder import StudyFolder
+from memcap.study.moving import ARCHIVE, is_archived
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Words:
     def study(self) -> StudyFolder:
         """The study that is named; without a name the only one that there is. Raises BadInput for any other."""
         if (name := self.values.get("study")) is not None:
-            return StudyFolder.existing(self.outputs, name)
+            return existing_study(self.outputs, name)
         known = study_names(self.outputs)
         if not known:
             raise BadInput(f"{self.outputs} has no studies; say where they are with paths.outputs=DIR")
@@ -38,6 +40,15 @@ class Words:
             fix = "say which with study=NAME; python -m memcap.studies lists them"
             raise BadInput(f"{self.outputs} has {len(known)} studies: {fix}")
         return StudyFolder(self.outputs, known[0])
+
+
+def existing_study(outputs: Path, name: str) -> StudyFolder:
+    """The study of this name; BadInput that says what to type where it is archived, or not there at all."""
+    if is_archived(outputs, name):
+        where = "" if str(outputs) == "outputs" else f" paths.outputs={quote(str(outputs))}"
+        fix = f"python -m memcap.studies unarchive {quote(name)}{where} brings it back"
+        raise BadInput(f"study {name} is archived in {outputs / ARCHIVE}; {fix}")
+    return StudyFolder.existing(outputs, name)
 
 
 def study_names(outputs: Path) -> list[str]:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from memcap.command_line import RunFailed, config_path, run_hydra
+from memcap.command_line import SUBMITTING, RunFailed, check_launcher_options, config_path, run_hydra
 from memcap.environment import tracking_overrides
 from memcap.errors import BadInput
 
@@ -33,7 +33,6 @@ NOT_SHOWN = (
     "allow_targets=",
     "experiment=null",
 )
-SUBMITTING = ("slurm", "local")  # launchers that hand cells to other processes
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -56,6 +55,7 @@ def composed_cell(config: DictConfig) -> Cell:
     launcher = hydra_config.runtime.choices.get("hydra/launcher")
     if hydra_config.mode == RunMode.RUN and launcher in SUBMITTING:
         raise BadInput(f"hydra/launcher={launcher} trains what -m asks for, a single run too; add -m")
+    check_launcher_options(launcher, hydra_config.overrides.task)
     own = [text for text in hydra_config.overrides.task if not text.lstrip("+").startswith(NOT_SHOWN)]
     cell = Cell.from_values(values, own)
     if cell.config.study is None:

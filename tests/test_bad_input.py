@@ -56,6 +56,8 @@ CASES = [
         "labels",
     ),
     (["schedule.warmup_steps=9", "budget.steps=8"], "schedule.warmup_steps", "9"),
+    (["launcher.wait=false"], "launcher.wait", "hydra/launcher=local"),
+    (["-m", "seed=0,1", "launcher.workers=2"], "launcher.workers", "hydra/launcher=local"),
     (["paths.outputs="], "paths.outputs", "outputs"),
     (["paths.outputs=/proc/x"], "paths.outputs", "/proc/x"),
     (["tracking.mode=online"], "tracking.mode", "wandb login"),

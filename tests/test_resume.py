@@ -79,7 +79,7 @@ def test_a_killed_worker_is_seen_and_its_runs_go_on(interrupted: Path) -> None:
         assert result["attempts"] == 1
     again = command("resume", interrupted, "study=s")
     assert again.returncode == 0
-    assert again.stdout == "nothing to resume: of 4 runs 4 are done, 0 under way\n"
+    assert again.stdout == "nothing to resume: of 4 runs 4 done, 0 under way\n"
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_what_is_under_way_is_not_submitted_twice(tmp_path: Path) -> None:
         done = command("resume", tmp_path, "study=s")
         assert done.returncode == 0, done.stderr
         assert "left to who has them: 4 runs" in done.stderr
-        assert "nothing to resume: of 4 runs 0 are done, 4 under way\n" in done.stdout
+        assert "nothing to resume: of 4 runs 0 done, 4 under way\n" in done.stdout
         assert len(list(tmp_path.glob("outputs/studies/s/submissions/*"))) == 1
     finally:
         kill_workers(tmp_path)
@@ -147,8 +147,10 @@ def test_options_are_the_last_ones_with_what_is_changed_now(killed: Path) -> Non
 
 
 def test_a_study_that_was_never_submitted_has_the_usual_options(tmp_path: Path) -> None:
-    launcher, options = how(Words({"launcher.wait": "false"}, frozenset(), ()), tmp_path)
-    assert (launcher, options["wait"], options["retries"]) == ("memcap", False, 1)
+    assert how(Words({}, frozenset(), ()), tmp_path)[0] == "memcap"
+    values = {"hydra/launcher": "local", "launcher.wait": "false"}
+    launcher, options = how(Words(values, frozenset(), ()), tmp_path)
+    assert (launcher, options["wait"], options["retries"]) == ("local", False, 1)
 
 
 def test_a_study_without_its_cells_names_its_command(tmp_path: Path) -> None:
@@ -166,6 +168,8 @@ def test_a_study_without_its_cells_names_its_command(tmp_path: Path) -> None:
         (["hydra/launcher=slrm"], "did you mean slurm?"),
         (["launcher.worker=2", "hydra/launcher=local"], "launcher.worker"),
         (["launcher.workers=two", "hydra/launcher=local"], "launcher.workers"),
+        (["launcher.workers=two", "hydra/launcher=local", "only=failed"], "launcher.workers"),
+        (["launcher.wait=false"], "launcher.wait is for launchers that submit"),
         (["seed=3"], "seed is not a key of this command"),
         (["study=t"], "study must be s in "),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from background_sweeps import command, fail_run, finish_run, list_study, submission
+from checkpoint_cases import cells as stopped_cells
+from checkpoint_cases import train_until
 from compositions import composed_config
 
 from memcap.config.cell import Cell
@@ -129,8 +132,8 @@ def test_only_ten_failures_are_named(page: Page) -> None:
 
 
 # In the form of Slurm 22.05, of an array of five that belongs to submission 1 of study s:
-# squeue -h -r -o '%i|%T|%j', and sacct -X -n -P -o JobID,State,JobName.
-SQUEUE = "17_3|PENDING|s-0001\n17_0|RUNNING|s-0001\n"
+# squeue -h -r -o '%i|%T|%j|%r', and sacct -X -n -P -o JobID,State,JobName.
+SQUEUE = "17_3|PENDING|s-0001|Resources\n17_0|RUNNING|s-0001|None\n"
 SACCT = (
     "17_0|RUNNING|s-0001\n17_1|OUT_OF_MEMORY|s-0001\n17_2|FAILED|s-0001\n17_[3]|PENDING|s-0001\n"
     "17_4|CANCELLED by 1000|s-0001\n17_1|COMPLETED|of-a-slurm-before\n"
@@ -146,7 +149,13 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     pairs = [cells[start : start + 2] for start in range(0, 10, 2)]
     folder = submission(study, pairs, "slurm", [{"job_id": "17", "tasks": [0, 1, 2, 3, 4]}])
     started = {"state": "running", "host": "n1", "pid": 5, "started": time.time() - 10}
-    done = {"updated": time.time(), "steps_done": 100, "steps_total": 200, "counts": {"finished": 1}}
+    done = {
+        "updated": time.time(),
+        "train_s": 10.0,
+        "steps_done": 100,
+        "steps_total": 200,
+        "counts": {"finished": 1},
+    }
     folder.write_state(0, {**started, **done, "job": "17_0"})
     folder.write_state(1, {**started, "updated": time.time() - 500, "job": "17_1"})
     finish_run(study, cells[0])
@@ -160,7 +169,7 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
         "study s: 10 runs: 1 finished, 1 running, 2 queued, 1 interrupted, 5 not started\n"
     )
     assert "  1.0    on n1, pid 5, job 17_0  1 of 2 runs  50%  0:00:10\n" in text
-    assert "queued:  1 tasks (1 PENDING)\n" in text
+    assert "queued:  1 task: 1 PENDING (Resources)\n" in text
     assert "ended too early: 2 tasks\n" in text
     assert "  1.1    it died without a word (job 17_1, Slurm says OUT_OF_MEMORY); runs left: 2\n" in text
     assert (
@@ -168,9 +177,37 @@ def test_slurm_and_the_tasks_own_words_are_put_together(
     )
     assert "its last words: ModuleNotFoundError: memcap\n" in text
     assert f"log: {folder.logs}/17_2_0_log.out\n" in text
-    assert " 10.0 member-steps/s " in text or " 10 member-steps/s " in text
+    assert " 10 member-steps/s  0:01:30 left\n" in text
+    folder.write_state(0, {**started, **done, "job": "17_0", "train_s": 4.0})
+    assert " member-steps/s" not in page("study=s")  # too early to say
     assert "memcap.resume study=s" in text
     assert "memcap.cancel study=s" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "scheduler", "line"),
+    [
+        ("requeued", "COMPLETING", "queued:  1 task: 1 COMPLETING\n"),
+        ("requeued", "PENDING", "queued:  1 task: 1 PENDING (BeginTime)\n"),
+        ("requeued", "RUNNING", "  1.0    starting, job 17_0\n"),
+        ("stopped", "COMPLETING", "  1.0    ending, job 17_0\n"),
+        ("cancelled", "COMPLETING", "1 interrupted\n"),
+    ],
+)
+def test_a_task_that_starts_again_has_nothing_to_do_with_its_last_words(
+    word: str, scheduler: str, line: str, page: Page, slurm_says: Callable[[str, str], None]
+) -> None:
+    cells = cells_of(1)
+    study = list_study(Path("outputs"), cells)
+    folder = submission(study, [cells], "slurm", [{"job_id": "17", "tasks": [0]}])
+    if word == "cancelled":
+        folder.cancel()
+        word = "stopped"
+    said = {"state": word, "host": "n1", "pid": 5, "started": time.time() - 10, "updated": time.time()}
+    folder.write_state(0, said)
+    RunFolder(study.outputs, cells[0].run_id).start(cells[0].config.to_dict())
+    slurm_says(f"17_0|{scheduler}|s-0001|BeginTime\n", "")
+    assert line in page()
 
 
 def test_a_slurm_that_cannot_be_asked_says_nothing_of_queued_tasks(
@@ -195,6 +232,32 @@ def test_a_task_that_could_not_begin_says_why(page: Page) -> None:
     text = page()
     assert "  1.0    it failed: hardware.device=cuda: there is none; runs left: 2\n" in text
     assert f"log: {folder.logs}/17_0_log.out\n" in text
+
+
+def test_what_is_saved_of_a_run_counts_before_and_while_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm_says: Callable[[str, str], None]
+) -> None:
+    sweep = stopped_cells(tmp_path)
+    assert train_until(40, sweep, monkeypatch) is None
+    study = StudyFolder(tmp_path / "outputs", "s")
+
+    def steps() -> tuple[int, int | None]:
+        status = study_status(study)
+        return status.steps_done, status.steps_total
+
+    assert steps() == (120, 180)
+    folder = submission(study, [sweep], "slurm", [{"job_id": "17", "tasks": [0]}])
+    slurm_says("17_0|PENDING|s-0001\n", "")
+    assert study_status(study).counts == {"queued": 3}
+    assert steps() == (120, 180)
+    slurm_says("17_0|RUNNING|s-0001\n", "")
+    assert steps() == (120, 180)  # it has not said a word
+    said = {"state": "running", "host": "n1", "pid": 5, "started": time.time(), "updated": time.time()}
+    folder.write_state(0, {**said, "steps_done": 0, "steps_total": 180})
+    assert steps() == (120, 180)  # it has not yet gone on
+    folder.write_state(0, {**said, "steps_done": 30, "steps_total": 60})
+    assert steps() == (150, 180)
+    assert study_status(study).shares == {"1.0": pytest.approx(150 / 180)}
 
 
 def test_json_says_the_same(page: Page) -> None:
@@ -255,7 +318,23 @@ def test_watching_ends_with_the_study(page: Page, owner: Owner) -> None:
     lock.release()
     printed, _ = watching.communicate(timeout=30)
     assert watching.returncode == 0
-    assert "1 runs: 1 finished" in printed
+    assert "1 run: 1 finished" in printed
+
+
+def test_ctrl_c_ends_the_watching_as_it_ends_any_command(page: Page, owner: Owner) -> None:
+    cells = cells_of(1)
+    study = list_study(Path("outputs"), cells)
+    RunFolder(study.outputs, cells[0].run_id).start(cells[0].config.to_dict())
+    lock = FolderLock(RunFolder(study.outputs, cells[0].run_id).path, owner)
+    assert lock.acquire()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "memcap.status", "study=s", "--watch"]
+    watching = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+    assert "1 running" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=30)
+    lock.release()
+    assert (watching.returncode, errors) == (130, "memcap: the study goes on\n")
 
 
 def test_help_is_a_page(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from background_sweeps import fail_run, finish_run, list_study, submission
 from compositions import composed_config
 
 from memcap.config.cell import Cell
+from memcap.errors import BadInput
 from memcap.records.folder_lock import FolderLock
 from memcap.records.frozen_cells import frozen_values
 from memcap.records.owner import Owner
@@ -24,6 +25,7 @@ from memcap.records.study_folder import StudyFolder
 from memcap.resume import main as resume
 from memcap.studies import main
 from memcap.study import load_study
+from memcap.study_command import words_of
 from memcap.submission.study_status import study_status
 
 OUTPUTS = Path("outputs")
@@ -122,13 +124,13 @@ def test_a_study_that_runs_is_left_where_it_is(words: tuple[str, ...], said: Say
     lock = FolderLock(folder.path, owner)
     assert lock.acquire()
     try:
-        assert "has 1 runs that are running or queued" in said(*words, status=2)
+        assert "has 1 run running or queued" in said(*words, status=2)
     finally:
         lock.release()
     waiting = submission(study, [cells[2:]], "local", [{"job_id": "1"}])
     told = {"state": "running", "host": f"not-{socket.gethostname()}", "pid": 1, "started": time.time()}
     waiting.write_state(0, {**told, "updated": time.time()})
-    assert "has 1 runs that are running or queued" in said(*words, status=2)
+    assert "has 1 run running or queued" in said(*words, status=2)
     waiting.write_state(0, {**told, "updated": time.time() - 3600})
     said(*words)
 
@@ -140,6 +142,10 @@ def test_archived_and_back(said: Say) -> None:
     assert said() == "no studies in outputs\n"
     assert "s " in said("--archived")
     assert said("prune") == "every run in outputs is listed by a study\n"  # an archived one
+    line = "study s is archived in outputs/archive; python -m memcap.studies unarchive s brings it back\n"
+    assert said("rename", "s", "t", status=2) == f"memcap: {line}"
+    with pytest.raises(BadInput, match="is archived in outputs/archive"):
+        words_of(["study=s"], "", keys=("study",)).study()
     list_study(OUTPUTS, cells[:1])
     assert "is there already" in said("unarchive", "s", status=2)
     shutil.rmtree(study.path)
@@ -151,6 +157,8 @@ def test_a_study_goes_to_another_machine(said: Say) -> None:
     _, cells = done_and_open()
     assert "with 2 runs" in said("export", "s", "s.tar.gz")
     assert "is there already" in said("export", "s", "s.tar.gz", status=2)
+    assert "with 2 runs" in said("export", "s", "a new/folder/s.tar.gz")
+    assert "cannot be written" in said("export", "s", "s.tar.gz/s.tar.gz", status=2)
     assert "must end in .tar.gz" in said("export", "s", "s.zip", status=2)
     assert said("import", "s.tar.gz", "paths.outputs=there").startswith("study s: 2 runs imported\n")
     there = Path("there")
@@ -174,7 +182,7 @@ def test_an_import_replaces_no_finished_run_and_joins_a_study(said: Say) -> None
     folder = RunFolder(there, cells[0].run_id)
     before = (folder.path / "result.json").read_bytes()
     printed = said("import", "s.tar.gz", "paths.outputs=there")
-    assert printed.startswith("study s: 1 runs imported, which was here and has their cells now\n")
+    assert printed.startswith("study s: 1 run imported, which was here and has their cells now\n")
     assert "kept as they are, since they were here: 1\n" in printed
     assert (folder.path / "result.json").read_bytes() == before
     assert study_status(study).counts == {"diverged": 1, "failed": 1, "not started": 2}

@@ -211,7 +211,7 @@ def test_cells_that_are_one_run_train_once(tmp_path: Path, capsys: pytest.Captur
     same = cells(tmp_path, range(1), "budget.loss_tolerance=0.5")
     outcomes = train_cells([*one, *same])
     assert statuses(outcomes) == ["finished", "finished"]
-    assert "2 cells are 1 runs" in capsys.readouterr().err
+    assert "2 cells are 1 run:" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_in_a_pack_of_one_closes_its_mirror(

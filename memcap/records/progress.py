@@ -14,6 +14,8 @@ from memcap.records.sparkline import blocks_for
 from memcap.records.training_view import PackView, view_lines
 
 LINE_EVERY_S = 30.0  # without a terminal (a log file, a batch job) one line this often
+ENOUGH_S = 5.0  # of training, before a rate foretells its end: the first steps compile and warm up
+ENOUGH_SHARE = 0.1  # or so much of it
 
 
 class LiveView(Protocol):
@@ -35,8 +37,9 @@ class Progress:
         self.done = 0
         self.num_cells = num_cells
         self.counts: Counter[str] = Counter()
+        self.tasks = ""  # of other processes: how many of their tasks run
         self.quiet = quiet
-        self.started = self.last_line = time.monotonic()
+        self.started = self.last_line = self.began = time.monotonic()
         self.ended: float | None = None
         self.pack = PackView(0)
         self._view: LiveView | None = None
@@ -77,7 +80,9 @@ class Progress:
         self._refresh()
 
     def tell(self, done: int, total: int, counts: Counter[str]) -> None:
-        """What other processes have done, in all."""
+        """What other processes have done, in all; as long as that is nothing, they wait to begin."""
+        if done == 0:
+            self.began = time.monotonic()
         self.done, self.total, self.counts = done, total, counts
         self._refresh()
 
@@ -91,13 +96,20 @@ class Progress:
         return self.done / max((self.ended or time.monotonic()) - self.started, 1e-9)
 
     def left_s(self) -> float | None:
-        """Seconds until all is trained, at the rate so far; None before anything is."""
-        return (self.total - self.done) / max(self.rate_per_s(), 1e-9) if self.done > 0 else None
+        """Seconds until all is trained, at the rate since training began; None while that says little."""
+        spent = (self.ended or time.monotonic()) - self.began
+        if self.done <= 0 or (spent < ENOUGH_S and self.done < ENOUGH_SHARE * self.total):
+            return None
+        return (self.total - self.done) * spent / self.done
 
     def summary(self) -> str:
         """'12 finished, 3 skipped', in a fixed order; only what there is."""
-        order = ("finished", "skipped", "diverged", "failed", "interrupted")
+        order = ("finished", "skipped", "diverged", "failed", "running", "queued", "interrupted")
         return ", ".join(f"{self.counts[name]} {name}" for name in order if self.counts[name]) or "0 finished"
+
+    def standing(self) -> str:
+        """'3 finished of 12', and the tasks that train them where there are any."""
+        return ", ".join(filter(None, (f"{self.summary()} of {self.num_cells}", self.tasks)))
 
     def lines(self, width: int, encoding: str | None = None) -> list[str]:
         """What a live view shows, at most three lines that fit ``width``."""
@@ -107,7 +119,7 @@ class Progress:
             elapsed_s=time.monotonic() - self.started,
             left_s=self.left_s(),
             rate=f"{si(self.rate_per_s())} member-steps/s",
-            counts=f"{self.summary()} of {self.num_cells}",
+            counts=self.standing(),
             width=width,
             blocks=blocks_for(encoding),
         )
@@ -127,10 +139,15 @@ class Progress:
             left = f" {left_s:.0f} s left," if (left_s := self.left_s()) is not None else ""
             print(
                 f"memcap: {self.done / max(self.total, 1):.0%}, {si(self.rate_per_s())} member-steps/s,"
-                f"{left} {self.summary()} of {self.num_cells}",
+                f"{left} {self.standing()}",
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def counted(number: int, thing: str) -> str:
+    """'1 task', '2 tasks'."""
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def si(value: float) -> str:

@@ -58,7 +58,7 @@ METRICS: tuple[Metric, ...] = (
 )
 STYLES = {"failed": "red", "diverged": "yellow", "interrupted": "yellow", "skipped": "dim"}
 # Where not all rows are shown, what one wants to see comes first.
-URGENCY = ("failed", "diverged", "interrupted", "finished", "measured", "skipped", "")
+URGENCY = ("failed", "diverged", "interrupted", "running", "finished", "queued", "measured", "skipped", "")
 
 
 def print_table(rows: Sequence[TableRow]) -> None:

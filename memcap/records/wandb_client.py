@@ -179,9 +179,9 @@ def _hush() -> None:
 
 
 def remove_fragment(folder: Path, run_id: str, since: float) -> None:
-    """Delete what an online run left that could not be opened: `wandb sync` would make an empty run of it."""
-    pattern = re.compile(rf"run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
-    for path in (folder / "wandb").glob(f"run-*-{run_id}"):
+    """Delete what a run left that could not be opened: `wandb sync` would make an empty run of it."""
+    pattern = re.compile(rf"(offline-)?run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
+    for path in (folder / "wandb").glob(f"*run-*-{run_id}"):
         if pattern.fullmatch(path.name) and path.stat().st_mtime >= since - 1:
             shutil.rmtree(path, ignore_errors=True)
 

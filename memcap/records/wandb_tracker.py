@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from memcap.config.schema import TrackingConfig
-from memcap.errors import BadInput
+from memcap.errors import BadInput, Interrupted
 from memcap.records import wandb_client
 from memcap.records.wandb_client import one_line
 from memcap.records.wandb_earlier import EarlierRun
@@ -64,6 +64,7 @@ class WandbTracker:
         self._live: dict[str, WandbRun] = {}
         self._refused: list[WandbRun] = []
         self._leaving: list[WandbRun] = []  # given up by their training, not yet by the server
+        self._interrupted: list[WandbRun] = []  # while they were opened
         self._threads: ThreadPoolExecutor | None = None
         self.stopping = False  # no thread opens a run any more
         if self.mode != "disabled":
@@ -111,16 +112,26 @@ class WandbTracker:
                 run.take_the_place_of(earlier, self._session.record(earlier.wandb_id))
         if self.mode == "disabled":
             return run
+        try:
+            self._begin(run)
+        except (KeyboardInterrupt, Interrupted):
+            # The client does not let go of the id, and what it began is no run.
+            self.forget(run)
+            self._interrupted.append(run)
+            raise
+        return run
+
+    def _begin(self, run: WandbRun) -> None:
+        """Open a run, here or in a thread, or leave it for its end where enough are open."""
         if self.mode == "online" and self._threads is None:
-            self._live[run_id] = run
+            self._live[run.key] = run
             self._prove(run)
         elif len(self._live) < self.max_live:
-            self._live[run_id] = run
+            self._live[run.key] = run
             if self._threads is None:
                 run.open()
             else:
                 run.opening = self._threads.submit(run.open)
-        return run
 
     def discard(self, run_id: str) -> bool:
         """End a run whose training begins anew; True if nothing is left of it, so that its id is free."""
@@ -157,7 +168,9 @@ class WandbTracker:
             if wandb_client.end_service():
                 self._mirror_left([*runs, *self._refused], started + CLOSE_TIMEOUT_S - 1.0)
         wandb_client.end_service()
-        for runs in (self._refused, self._leaving):
+        for run in self._interrupted:
+            wandb_client.remove_fragment(self.folder, run.run_id, run.started)
+        for runs in (self._refused, self._leaving, self._interrupted):
             runs.clear()
         self._live.clear()
 

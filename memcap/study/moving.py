@@ -43,6 +43,12 @@ def unarchive(outputs: Path, name: str) -> StudyFolder:
     return target
 
 
+def is_archived(outputs: Path, name: str) -> bool:
+    """Whether a study of this name is in the archive, and none where it was."""
+    here, there = StudyFolder(outputs, name), StudyFolder(outputs / ARCHIVE, name)
+    return not (here.path / "study.json").exists() and (there.path / "study.json").exists()
+
+
 def _move(study: StudyFolder, target: StudyFolder) -> None:
     if target.path.exists():
         raise BadInput(f"{target.path} is there already; rename one of the two, or choose another name")

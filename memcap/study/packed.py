@@ -58,6 +58,7 @@ def export_study(study: StudyFolder, path: Path) -> tuple[int, int]:
     runs = [RunFolder(study.outputs, cell["run_id"]) for cell in cells]
     ended = [run for run in runs if run.state() in (*DONE, "failed")]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(path) as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as tar:
             for folder in (study.path, *(run.path for run in ended)):
                 for one in _files(folder):

@@ -6,7 +6,6 @@ import functools
 import json
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from memcap.config.fused_support import missing, takes
 from memcap.config.run_config import RunConfig
 from memcap.records import atomic
 from memcap.records.run_folder import RunFolder
+from memcap.submission.calibration import measure_steps
 
 # Of a cell beside its steps: records, a W&B run, measurement; measured at 2 to 40 ms.
 SECONDS_A_CELL: Final = 0.05
@@ -24,7 +24,6 @@ SECONDS_A_CELL: Final = 0.05
 LEAST_OPERATIONS: Final = 2e4
 # Without a measurement (a device that this machine lacks): operations per second of one core, and of a GPU.
 GUESSED_RATE: Final = {"fused": 2e10, "batched": 4e9, "cuda": 1e12}
-MEASURED_S: Final = 0.15  # of training, for each point of the calibration
 MOST_POINTS: Final = 4
 KEPT_LINES: Final = 400
 MOST_NOTED: Final = 16  # points of one task
@@ -79,41 +78,21 @@ class CostModel:
 def calibrated(cells: Sequence[Cell], outputs: Path) -> CostModel:
     """A model with points for every family among the cells that this machine can train.
 
-    Points that earlier tasks have left in ``costs.jsonl`` are taken; a family that has none is measured, for about
-    ``MEASURED_S`` at up to ``MOST_POINTS`` of its sizes.
+    Points that earlier tasks have left in ``costs.jsonl`` are taken; a family that has none is measured at up to
+    ``MOST_POINTS`` of its sizes, in a process of its own. What cannot be measured is guessed.
     """
     points = read_points(outputs)
     known = {name for name, _, _ in points}
     by_family: dict[str, list[RunConfig]] = {}
     for cell in cells:
         by_family.setdefault(family(cell.config), []).append(cell.config)
-    for name, configs in by_family.items():
-        if name not in known and name.startswith("cpu/"):
-            for config in _spread(configs):
-                # What cannot be trained says so where it is trained, and is guessed here.
-                with suppress(Exception):
-                    points.append((name, operations(config), measure_step(config)))
-                    note_point(outputs, config, points[-1][2])
+    unknown = [name for name in by_family if name not in known and name.startswith("cpu/")]
+    asked = [config for name in unknown for config in _spread(by_family[name])]
+    for config, seconds in zip(asked, measure_steps(asked) if asked else [], strict=True):
+        if seconds is not None:
+            points.append((family(config), operations(config), seconds))
+            note_point(outputs, config, seconds)
     return CostModel(points)
-
-
-def measure_step(config: RunConfig) -> float:
-    """Seconds of one step of one member, after a first call that compiles and warms up."""
-    import torch
-
-    from memcap.engines import build_engine
-    from memcap.population import Population
-
-    torch.set_num_threads(1)
-    population, engine = Population([config]), build_engine([config])
-    engine.advance(population, 1)
-    steps, spent = 1, 0.0
-    while spent < MEASURED_S and steps < 2**20:
-        steps *= 2
-        started = time.perf_counter()
-        engine.advance(population, steps)
-        spent = time.perf_counter() - started
-    return spent / steps
 
 
 def note_costs(outputs: Path, cells: Iterable[Cell]) -> None:

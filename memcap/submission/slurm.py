@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from memcap.errors import BadInput
 from memcap.submission.folder import SubmissionFolder
@@ -118,26 +118,40 @@ def max_array_size() -> int:
     return max(1, int(found[1]) if found else USUAL_MAX_ARRAY_SIZE)
 
 
+class JobState(NamedTuple):
+    """Slurm's word for a job, and for one that waits the reason (``Resources``, ``Priority``) where squeue has one."""
+
+    state: str
+    reason: str | None = None
+
+
 def states(job_ids: Sequence[str], name: str | None = None) -> dict[str, str]:
-    """The state of each job or array task by its id (``17_3``), as squeue or, once it is over, sacct tells it.
+    """The state of each job or array task by its id (``17_3``); see ``job_states``."""
+    return {job: told.state for job, told in job_states(job_ids, name).items()}
+
+
+def job_states(job_ids: Sequence[str], name: str | None = None) -> dict[str, JobState]:
+    """What squeue or, once it is over, sacct tells of each job or array task, by its id.
 
     Empty where neither can be asked; a job that both have forgotten, or that is not called ``name``, is left out.
     """
     if not job_ids:
         return {}
     ids = ",".join(job_ids)
-    told: dict[str, str] = {}
+    told: dict[str, JobState] = {}
     accounting = (
         _output(["sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State,JobName"])
         if _has("sacct")
         else None
     )
-    queue = _output(["squeue", "-h", "-r", "-j", ids, "-o", "%i|%T|%j"]) if _has("squeue") else None
+    queue = _output(["squeue", "-h", "-r", "-j", ids, "-o", "%i|%T|%j|%r"]) if _has("squeue") else None
     for text in (accounting, queue):  # the queue knows better what is not over
         for line in (text or "").splitlines():
-            job, state, called = [*line.split("|", 2), "", ""][:3]
+            job, state, called, reason = [*line.split("|", 3), "", "", ""][:4]
+            waits = state == "PENDING" and reason not in ("", "None")
+            found = JobState(state.split()[0] if state else "UNKNOWN", reason if waits else None)
             for one in _expanded(job) if name in (None, called) else []:
-                told[one] = state.split()[0] if state else "UNKNOWN"
+                told[one] = found
     return told
 
 

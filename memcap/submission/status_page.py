@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from memcap.records.progress import si
+from memcap.records.progress import counted, si
 from memcap.records.run_folder import RunFolder
 from memcap.records.sparkline import BLOCKS
 from memcap.records.study_folder import StudyFolder
@@ -36,7 +36,7 @@ def status_lines(status: StudyStatus, width: int, blocks: str = BLOCKS) -> list[
 
 def _counted(status: StudyStatus) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
-    return f"{len(status.states)} runs" + (f": {counts}" if counts else "")
+    return counted(len(status.states), "run") + (f": {counts}" if counts else "")
 
 
 def _progress(status: StudyStatus, blocks: str) -> str:
@@ -57,25 +57,35 @@ def _tasks(status: StudyStatus, width: int) -> Iterator[str]:
     queued = [task for task in status.tasks if task.state == QUEUED]
     if running:
         yield ""
-        yield f"running: {len(running)} tasks" if len(running) > 1 else "running: 1 task"
+        yield f"running: {counted(len(running), 'task')}"
         for task in running[:MOST]:
             yield _running(status, task)[:width]
         yield from _more(len(running))
     if queued:
-        words = Counter(task.scheduler or "waiting for a worker" for task in queued)
+        words = Counter(_waits(task) for task in queued)
         told = ", ".join(f"{number} {word}" for word, number in words.items())
-        yield ("" if running else "\n") + f"queued:  {len(queued)} tasks ({told})"
+        yield ("" if running else "\n") + f"queued:  {counted(len(queued), 'task')}: {told}"
+
+
+def _waits(task: TaskStatus) -> str:
+    """What a task that is queued waits for, in Slurm's words where there are any."""
+    if task.scheduler is None:
+        return "not begun" if task.launcher == "slurm" else "waiting for a worker"
+    return f"{task.scheduler} ({task.reason})" if task.reason else task.scheduler
 
 
 def _running(status: StudyStatus, task: TaskStatus) -> str:
     said = task.said
-    if not said:
-        return f"  {task.name:<6} starting{_job(task)}"
+    if (
+        said.get("state") != RUNNING
+    ):  # Slurm has ended it, or started it and its process has not said a word since
+        what = "ending" if task.scheduler == "COMPLETING" else "starting"
+        return f"  {task.name:<6} {what}{_job(task)}"
     left = len(status.left(task))
     parts = [f"  {task.name:<6} on {said.get('host', '?')}, pid {said.get('pid', '?')}{_job(task)}"]
-    parts.append(f"{len(task.runs) - left} of {len(task.runs)} runs")
-    if total := said.get("steps_total"):
-        parts.append(f"{min(int(said.get('steps_done', 0)) / total, 1):.0%}")
+    parts.append(f"{len(task.runs) - left} of {counted(len(task.runs), 'run')}")
+    if share := status.shares.get(task.name):
+        parts.append(f"{min(share, 1):.0%}")
     parts.append(clock(time.time() - float(said.get("started", 0))))
     return "  ".join(parts)
 
@@ -89,7 +99,7 @@ def _dead(status: StudyStatus) -> Iterator[str]:
     if not dead:
         return
     yield ""
-    yield f"ended too early: {len(dead)} task" + "s" * (len(dead) > 1)
+    yield f"ended too early: {counted(len(dead), 'task')}"
     for task in dead[:MOST]:
         who = f" (job {task.job}, Slurm says {task.scheduler})" if task.scheduler else ""
         yield f"  {task.name:<6} {_how(task)}{who}; runs left: {len(status.left(task))}"
@@ -129,7 +139,7 @@ def _failures(status: StudyStatus) -> Iterator[str]:
         return
     tasks = {run_id: task for task in status.tasks if task.said for run_id in task.runs}
     yield ""
-    yield f"failed: {len(failed)} run" + "s" * (len(failed) > 1)
+    yield f"failed: {counted(len(failed), 'run')}"
     for run_id in failed[:MOST]:
         folder = RunFolder(status.study.outputs, run_id)
         failure = folder.read_failure() or {"error": "its failure.json is gone"}

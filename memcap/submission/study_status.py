@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from memcap.errors import BadInput
 from memcap.records.frozen_cells import frozen_values
+from memcap.records.progress import ENOUGH_S
+from memcap.records.saved_steps import Saved, saved_steps
 from memcap.records.study_folder import StudyFolder
 from memcap.study.run_states import RunState, held, last_step, run_states
 from memcap.submission.folder import FAILED, RUNNING
@@ -26,7 +29,8 @@ class StudyStatus:
     """``states``: the state of each run by id, one of STATES, in the study's order; steps are member-steps.
 
     ``steps_total`` counts what runs that ended early have really trained; None where the study does not say how long
-    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing runs.
+    its runs are. ``rate_per_s`` and ``seconds_left`` are None while nothing has run for long enough.
+    ``shares``: how much of its steps each running task has behind it, by its name.
     """
 
     study: StudyFolder
@@ -36,6 +40,7 @@ class StudyStatus:
     steps_done: int
     steps_total: int | None
     rate_per_s: float | None
+    shares: Mapping[str, float]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,8 +107,10 @@ def study_status(study: StudyFolder) -> StudyStatus:
     ended = {run_id for run_id, run in found.items() if run.ended}
     tasks = task_statuses(study.path, ended)
     states = _states(study.outputs, found, tasks)
-    steps_done, steps_total, rate = _steps(study, found, states, tasks)
-    return StudyStatus(study, cells, states, tasks, steps_done, steps_total, rate)
+    planned = _planned(study, found)
+    saved = saved_steps(study.outputs, [run_id for run_id, run in found.items() if run.state == "started"])
+    steps = _steps(study.outputs, found, states, tasks, planned, saved)
+    return StudyStatus(study, cells, states, tasks, *steps, _shares(tasks, planned, saved))
 
 
 def _states(outputs: Path, found: dict[str, RunState], tasks: list[TaskStatus]) -> dict[str, str]:
@@ -127,39 +134,77 @@ def _one(outputs: Path, run: RunState, task: TaskStatus | None) -> str:
     return "interrupted" if run.state == "started" else "not started"
 
 
-def _steps(
-    study: StudyFolder, found: dict[str, RunState], states: dict[str, str], tasks: list[TaskStatus]
-) -> tuple[int, int | None, float | None]:
-    """Steps done, steps in all, and steps per second."""
+def _planned(study: StudyFolder, found: Mapping[str, RunState]) -> dict[str, int]:
+    """The steps of each run; empty where the study does not say them of all its runs."""
     try:
         planned = {
             str(record["run_id"]): int(values["budget"]["steps"])
             for record, values in frozen_values(study.path / "cells.jsonl")
         }
     except (BadInput, KeyError, TypeError):
-        planned = {}
-    if not planned.keys() >= found.keys():
-        planned = {}
+        return {}
+    return planned if planned.keys() >= found.keys() else {}
+
+
+def _shares(
+    tasks: list[TaskStatus], planned: Mapping[str, int], saved: Mapping[str, Saved]
+) -> dict[str, float]:
+    """How much of its runs' steps each running task has behind it, what others have trained and saved included."""
+    shares = {}
+    for task in tasks if planned else []:
+        if task.state == RUNNING:
+            total = sum(planned[run_id] for run_id in task.runs if run_id in planned)
+            left = total if task.steps_left is None else task.steps_left
+            before = sum(saved[run_id].step for run_id in task.runs if run_id in saved)
+            shares[task.name] = max(total - left, before) / max(total, 1)
+    return shares
+
+
+def _steps(
+    outputs: Path,
+    found: dict[str, RunState],
+    states: dict[str, str],
+    tasks: list[TaskStatus],
+    planned: Mapping[str, int],
+    saved: Mapping[str, Saved],
+) -> tuple[int, int | None, float | None]:
+    """Steps done, steps in all, and steps per second."""
     done = sum(run.steps for run in found.values() if run.ended)
     opened = {run_id for run_id, state in states.items() if state not in ("finished", "diverged", "failed")}
-    rate = _rate(tasks)
     covered: set[str] = set()
     for task in tasks:
         if task.state == RUNNING:
-            mine = opened.intersection(task.runs)
+            mine = opened.intersection(task.runs) - covered
             covered |= mine
-            if task.steps_left is not None and planned:
-                done += max(0, sum(planned[run_id] for run_id in mine) - task.steps_left)
+            # A task counts what is saved of a run only once it goes on with it.
+            said = (
+                sum(planned[r] for r in mine) - task.steps_left
+                if task.steps_left is not None and planned
+                else 0
+            )
+            done += max(said, sum(saved[run_id].step for run_id in mine & saved.keys()))
+    done += sum(
+        saved[run_id].step for run_id in saved.keys() & opened - covered if states[run_id] != "running"
+    )
     alone = [run_id for run_id, state in states.items() if state == "running" and run_id not in covered]
-    steps = [last_step(study.outputs, run_id) for run_id in alone]
-    if alone:
-        since = min(found[run_id].started_at or time.time() for run_id in alone)
-        rate += sum(steps) / max(time.time() - since, 1e-3)
-    done += sum(steps)
+    steps, rate = _alone(outputs, alone, found, saved)
+    done, rate = done + steps, rate + _rate(tasks)
     if not planned:
         return done, None, rate or None
     total = sum(run.steps for run in found.values() if run.ended) + sum(planned[run_id] for run_id in opened)
     return min(done, total), total, rate or None
+
+
+def _alone(
+    outputs: Path, alone: list[str], found: dict[str, RunState], saved: Mapping[str, Saved]
+) -> tuple[int, float]:
+    """Steps, and steps per second, of runs that a command in the foreground trains: no task speaks of them."""
+    if not alone:
+        return 0, 0.0
+    steps = sum(max(last_step(outputs, r), saved[r].step if r in saved else 0) for r in alone)
+    before = sum(saved[run_id].begun for run_id in alone if run_id in saved)
+    spent = time.time() - min(found[run_id].started_at or time.time() for run_id in alone)
+    return steps, (steps - before) / spent if spent >= ENOUGH_S else 0.0
 
 
 def _rate(tasks: list[TaskStatus]) -> float:

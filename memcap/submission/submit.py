@@ -21,12 +21,14 @@ from memcap.ledger import Ledger
 from memcap.listing import list_cells
 from memcap.machine import check_machine, check_mps, check_writable
 from memcap.outcome import CellOutcome
+from memcap.records.progress import counted
 from memcap.records.run_folder import RunFolder
 from memcap.submission import local, slurm
 from memcap.submission.cost import CostModel, calibrated
 from memcap.submission.folder import SubmissionFolder
 from memcap.submission.options import LauncherOptions
 from memcap.submission.plan import PlannedTask, plan
+from memcap.submission.under_way import not_under_way
 
 TASKS_A_WORKER = 4  # at least, so that workers end at about the same time
 LEAST_SIGNALS = 3  # a time limit is at least so many times as long as the notice of it
@@ -116,6 +118,8 @@ def submit_cells(
     submitter = Submitter(launcher, options, axes, command, ledger)
     backlog = sort_out(ledger, ledger.outcomes)
     todo = [*backlog.to_train, *backlog.to_measure]
+    if not options.wait:
+        todo = not_under_way(todo, ledger.study)
     ledger.check_num_wandb_runs(len(todo))
     tasks = submitter.plan(todo, calibrated(todo, ledger.outputs)) if todo else []
     if options.dry_run:
@@ -128,12 +132,9 @@ def submit_cells(
         if not existed:
             shutil.rmtree(ledger.study.path, ignore_errors=True)
         raise
-    if submitted is not None and not options.wait:
+    is_left = any(ledger.is_open(outcome.cell) for outcome in ledger.outcomes)
+    if not options.wait and (submitted is not None or is_left):
         print_submitted(submitter, submitted)
-        if cells[0].config.tracking.per == "study" and cells[0].config.tracking.mode != "disabled":
-            print(
-                "memcap: tracking.per=study: its W&B run is written by a command that waits, not by this one"
-            )
         return _in_order(cells, ledger, "submitted")
     from memcap.submission.waiting import wait_for
 
@@ -144,11 +145,14 @@ def submit_cells(
 def print_plan(submitter: Submitter, tasks: Sequence[PlannedTask]) -> None:
     """What would be submitted."""
     walls = [task.wall_seconds(submitter.cpus) for task in tasks]
-    runs = sum(len(task.cells) for task in tasks)
-    skipped = len(submitter.ledger.by_id) - runs
-    print(f"{runs} runs to train in {len(tasks)} tasks of {submitter.cpus} cores, {skipped} are finished")
+    ledger = submitter.ledger
+    planned = {cell.run_id for task in tasks for cell in task.cells}
+    ended = sum(not ledger.is_open(o.cell) for o in ledger.outcomes if o.cell.run_id not in planned)
+    where = f"{counted(len(tasks), 'task')} of {counted(submitter.cpus, 'core')}"
+    done = f"{ended} {'is' if ended == 1 else 'are'} finished"
+    print(f"study {ledger.study.name}: {counted(len(planned), 'run')} to train in {where}, {done}")
     for number, (task, wall) in enumerate(zip(tasks[:10], walls, strict=False)):
-        print(f"  task {number}: {len(task.cells)} runs, about {duration(wall)}")
+        print(f"  task {number}: {counted(len(task.cells), 'run')}, about {duration(wall)}")
     if len(tasks) > 10:
         print(f"  ... and {len(tasks) - 10} more")
     if tasks:
@@ -160,19 +164,23 @@ def print_plan(submitter: Submitter, tasks: Sequence[PlannedTask]) -> None:
     print("nothing was submitted (launcher.dry_run=true)")
 
 
-def print_submitted(submitter: Submitter, submitted: Submitted) -> None:
+def print_submitted(submitter: Submitter, submitted: Submitted | None) -> None:
     """Where things are, and what to type next, when nobody waits."""
-    study = submitter.ledger.study
-    runs = sum(len(task.cells) for task in submitted.tasks)
-    ids = ", ".join(str(job["job_id"]) for job in submitted.jobs[:5]) + (
-        " ..." if len(submitted.jobs) > 5 else ""
-    )
-    what = "Slurm jobs" if submitter.launcher == "slurm" else "worker processes"
-    print(f"{runs} runs submitted in {len(submitted.tasks)} tasks ({what} {ids})")
+    study, tracking = submitter.ledger.study, submitter.ledger.config.tracking
+    if submitted is None:
+        print("nothing submitted: others have all that is not finished")
+    else:
+        runs = sum(len(task.cells) for task in submitted.tasks)
+        ids = ", ".join(str(job["job_id"]) for job in submitted.jobs[:5])
+        ids += " ..." if len(submitted.jobs) > 5 else ""
+        what = "Slurm jobs" if submitter.launcher == "slurm" else "worker processes"
+        print(f"{counted(runs, 'run')} submitted in {counted(len(submitted.tasks), 'task')} ({what} {ids})")
     print(f"study:  {quote(str(study.path))}")
     where = "" if str(study.outputs) == "outputs" else f" paths.outputs={quote(str(study.outputs))}"
     for command in ("status", "cancel"):
         print(f"next:   python -m memcap.{command} study={quote(study.name)}{where}")
+    if submitted is not None and tracking.per == "study" and tracking.mode != "disabled":
+        print("memcap: tracking.per=study: its W&B run is written by a command that waits, not by this one")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from memcap.errors import BadInput
+from memcap.records.progress import ENOUGH_S
 from memcap.submission import slurm
 from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
 from memcap.submission.processes import Workers, workers_here
@@ -27,7 +28,10 @@ SLURM_RUNS: Final = ("RUNNING", "COMPLETING", "SIGNALING", "STOPPED")
 
 @dataclasses.dataclass(frozen=True)
 class TaskStatus:
-    """One task; ``name`` is '2.7', task 7 of the second submission. ``scheduler`` is Slurm's own word."""
+    """One task; ``name`` is '2.7', task 7 of the second submission.
+
+    ``scheduler`` is Slurm's own word, ``reason`` why the task waits there.
+    """
 
     name: str
     launcher: str
@@ -36,6 +40,7 @@ class TaskStatus:
     log: str
     job: str | None = None
     scheduler: str | None = None
+    reason: str | None = None
     said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -45,9 +50,9 @@ class TaskStatus:
 
     @property
     def rate_per_s(self) -> float:
-        """Member-steps per second from its begin to its last word; 0 before it has said how far it is."""
-        spent = float(self.said.get("updated", 0)) - float(self.said.get("started", 0))
-        return int(self.said.get("steps_done", 0)) / spent if spent > 0 else 0.0
+        """Member-steps per second of its training until its last word; 0 before that has lasted for ``ENOUGH_S``."""
+        spent = float(self.said.get("train_s", 0))
+        return int(self.said.get("steps_done", 0)) / spent if spent >= ENOUGH_S else 0.0
 
     def said_at(self, written: Any) -> bool:
         """Whether its process was there at this time, as records write it."""
@@ -97,7 +102,7 @@ class _Submission:
         self.folder, self.plan = folder, plan
         self.launcher = str(record.get("launcher", "local"))
         self.workers = Workers()
-        self.told: dict[str, str] = {}
+        self.told: dict[str, slurm.JobState] = {}
         self.reachable = False
         self.being_submitted = record.get("jobs") is None and _age_s(record.get("created")) < SUBMITTING_S
         self.jobs: dict[int, str] = {}
@@ -107,16 +112,17 @@ class _Submission:
 
     def ask_slurm(self) -> None:
         ids = sorted({job.partition("_")[0] for job in self.jobs.values()}, key=int)
-        self.told = slurm.states(ids, slurm.job_name(self.folder))
+        self.told = slurm.job_states(ids, slurm.job_name(self.folder))
         self.reachable = bool(self.told) or slurm.reachable()
 
     def status(self, task: int) -> TaskStatus:
         """One task, judged."""
         said = self.folder.read_state(task) or {}
         job = self.jobs.get(task) or said.get("job")
-        scheduler = self.told.get(str(job))
-        if scheduler is None and task in self.alone:
-            scheduler = self.told.get(str(job).partition("_")[0])
+        told = self.told.get(str(job))
+        if told is None and task in self.alone:
+            told = self.told.get(str(job).partition("_")[0])
+        scheduler = told.state if told else None
         if self.launcher == "slurm":
             state = self._judged_by_slurm(said, scheduler)
         else:
@@ -129,6 +135,7 @@ class _Submission:
             log=str(self.folder.logs / f"{job}_0_log.out") if job else str(self.folder.logs),
             job=job,
             scheduler=scheduler,
+            reason=told.reason if told else None,
             said=said,
         )
 
@@ -150,6 +157,10 @@ class _Submission:
             return str(word)
         if scheduler is None:
             return self._judged_without_slurm(said)
+        if scheduler == "COMPLETING" and word == REQUEUED:
+            return QUEUED  # what it left is being cleared up
+        if scheduler == "COMPLETING" and word == STOPPED and self.folder.cancelled:
+            return STOPPED
         if scheduler in SLURM_RUNS:
             return RUNNING
         if scheduler not in slurm.OVER:

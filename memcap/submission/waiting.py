@@ -16,6 +16,8 @@ from memcap.records.run_folder import RunFolder
 from memcap.submission import local, slurm
 from memcap.submission.plan import PlannedTask
 from memcap.submission.retry import Retries
+from memcap.submission.status_page import study_words
+from memcap.submission.study_status import LIVE, study_status
 from memcap.submission.submit import Submitted, Submitter
 from memcap.submission.watch import Watch
 
@@ -54,10 +56,11 @@ class Waiting:
         self.retries = Retries(submitter)
         self.failed_fast = False
         todo = [o.cell for o in self.ledger.outcomes if self.ledger.is_open(o.cell)]
-        self.total = sum(cell.config.budget.steps for cell in todo)
         self.ended = self._counts()
         self.done = 0  # member-steps of earlier rounds
-        self.progress = self.ledger.progress = Progress(self.total, len(self.ledger.by_id))
+        self.progress = self.ledger.progress = Progress(
+            sum(cell.config.budget.steps for cell in todo), len(self.ledger.by_id)
+        )
         self.progress.counts = self.ended.copy()
         if todo and self.ledger.config.tracking.per == "study":
             self.ledger.open_tracker()  # tasks write none: it is one run for all of them
@@ -83,11 +86,12 @@ class Waiting:
         self.done = self.progress.done
 
     def _tell(self, watch: Watch) -> None:
-        steps, lost = watch.steps()
+        steps, total = watch.steps()
         counts = watch.counts()
         for here in ("skipped", "interrupted"):  # by the tasks' own count, which is none of this command's
             del counts[here]
-        self.progress.tell(self.done + steps, max(self.total - lost, 1), self.ended + counts)
+        self.progress.tasks = watch.tasks_text()
+        self.progress.tell(self.done + steps, max(self.done + total, 1), self.ended + counts)
 
     def _end_tasks(self, submitted: Submitted) -> None:
         """Ends what goes on of a submission, for good."""
@@ -127,11 +131,16 @@ class Waiting:
             self.refresh()
 
     def close(self, *, goes_on: bool, started: float) -> None:
-        """The table; the study's index whole again, unless tasks still write it."""
+        """The table; the study's index whole again, unless tasks still write it.
+
+        ``goes_on``: what has not ended is running or queued in Slurm, and is said to be.
+        """
         ledger = self.ledger
-        counts = Counter(outcome.status for outcome in ledger.outcomes)
+        shown = {outcome.cell.run_id: outcome.status for outcome in ledger.outcomes}
         if goes_on:
-            del counts["interrupted"]
+            states = study_status(ledger.study).states
+            shown |= {r: states[r] for r, was in shown.items() if was == "interrupted" and states[r] in LIVE}
+        counts = Counter(shown.values())
         self.progress.tell(self.progress.done, self.progress.total, counts)
         index_finished(ledger)
         if not goes_on:
@@ -139,18 +148,19 @@ class Waiting:
         ledger.owner.close()
         ledger.close_tracker(130 if counts["interrupted"] else 0)
         print_closing(
-            [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],
+            [(o.cell, shown[o.cell.run_id], o.summary, o.error) for o in ledger.outcomes],
             study=ledger.study,
             progress=self.progress,
             wall_time_s=time.monotonic() - started,
-            command=self.submitter.command,
+            command="" if goes_on else self.submitter.command,
             axes=self.submitter.axes,
             wandb_url=ledger.tracker.url if ledger.tracker else None,
             wandb_folder=ledger.wandb_folder,
         )
         if goes_on:
-            name = ledger.study.name
-            print(f"memcap: it goes on in Slurm; python -m memcap.status study={name}, memcap.cancel ends it")
+            study = study_words(ledger.study)
+            print(f"next:   python -m memcap.status {study}   # it goes on in Slurm")
+            print(f"next:   python -m memcap.cancel {study}   # ends it; what is finished stays")
 
     def _submit_again(self, tasks: list[PlannedTask]) -> Submitted | None:
         """Submits what is tried again, with patience for a slurmctld that is away; None where it stays away."""

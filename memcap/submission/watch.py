@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
+from memcap.records.progress import counted
 from memcap.submission import slurm
-from memcap.submission.folder import DONE, FAILED
+from memcap.submission.folder import DONE, FAILED, RUNNING
 from memcap.submission.submit import Submitted
 
 ASK_SLURM_EVERY_S: Final = 5.0
@@ -76,11 +78,29 @@ class Watch:
         return sum((Counter(state.get("counts", {})) for state in self.states.values()), Counter())
 
     def steps(self) -> tuple[int, int]:
-        """Member-steps that were trained, and those that will not be: of runs that ended early or were further."""
-        done = sum(state.get("steps_done", 0) for state in self.states.values())
-        lost = sum(
-            sum(cell.config.budget.steps for cell in self.submitted.tasks[task].cells) - state["steps_total"]
-            for task, state in self.states.items()
-            if "steps_total" in state
-        )
-        return done, lost
+        """Member-steps that were trained by all starts of the tasks, and those with what is left.
+
+        A start takes what it goes on from and what ends early off its total.
+        """
+        done = total = 0
+        for number, planned in enumerate(self._planned):
+            state = self.states.get(number, {})
+            before = state.get("steps_before", 0)
+            done += before + state.get("steps_done", 0)
+            total += before + state.get("steps_total", planned)
+        return done, total
+
+    @functools.cached_property
+    def _planned(self) -> list[int]:
+        """Member-steps of each task, from the start of its runs."""
+        return [sum(cell.config.budget.steps for cell in task.cells) for task in self.submitted.tasks]
+
+    def tasks_text(self) -> str:
+        """'2 tasks running, 5 queued'; nothing once all are over."""
+        open_tasks = [task for task in range(len(self.submitted.tasks)) if task not in self.over]
+        running = sum(self._runs(task) for task in open_tasks)
+        return f"{counted(running, 'task')} running, {len(open_tasks) - running} queued" if open_tasks else ""
+
+    def _runs(self, task: int) -> bool:
+        said = self.states.get(task, {}).get("state") == RUNNING
+        return said and self.slurm_states.get(task) != "PENDING"

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 from memcap.errors import BadInput, Interrupted
-from memcap.records.progress import Progress
+from memcap.records.progress import Progress, counted
 from memcap.submission.cost import note_costs
 from memcap.submission.folder import DONE, FAILED, REQUEUED, RUNNING, STOPPED, SubmissionFolder
 
@@ -58,9 +58,9 @@ def run_task(submission: str, task: int) -> dict[str, int]:
         told.end(STOPPED if stopped else FAILED, error=None if stopped else _one_line(error))
         raise
     failed = counts.get("failed", 0)
-    told.end(FAILED if failed else DONE, error=f"{failed} runs failed" if failed else None)
+    told.end(FAILED if failed else DONE, error=f"{counted(failed, 'run')} failed" if failed else None)
     if failed:
-        raise TaskFailed(f"{failed} of {sum(counts.values())} runs failed; see memcap.status")
+        raise TaskFailed(f"{failed} of {counted(sum(counts.values()), 'run')} failed; see memcap.status")
     return counts
 
 
@@ -82,7 +82,7 @@ def work_through(submission: str) -> int:
                 traceback.print_exc()
                 failed += 1
     if failed:
-        raise TaskFailed(f"runs failed in {failed} of {taken} tasks; see memcap.status")
+        raise TaskFailed(f"runs failed in {failed} of {counted(taken, 'task')}; see memcap.status")
     return taken
 
 
@@ -99,6 +99,7 @@ class TaskReport:
             "job": _job(),
             "starts": int(before.get("starts", 0)) + 1,
             "starts_in_vain": int(before.get("starts_in_vain", 0)),
+            "steps_before": int(before.get("steps_before", 0)) + int(before.get("steps_done", 0)),
             "started": time.time(),
         }
         self.look: Callable[[], dict[str, Any]] = dict
@@ -112,7 +113,12 @@ class TaskReport:
 
         def look() -> dict[str, Any]:
             now = progress()
-            return {"steps_done": now.done, "steps_total": now.total, "counts": dict(now.counts)}
+            return {
+                "steps_done": now.done,
+                "steps_total": now.total,
+                "train_s": time.monotonic() - now.started,
+                "counts": dict(now.counts),
+            }
 
         self.look = look
 

@@ -57,6 +57,16 @@ def test_all_cells_go_into_one_call_and_values_come_back_in_order(app: Any) -> N
     assert list(Path.cwd().iterdir()) == []  # no folder of Hydra's
 
 
+@pytest.mark.parametrize("option", ["launcher.wait=false", "launcher=slurm_cpu", "+launcher.partitoin=x"])
+def test_an_option_that_this_launcher_does_not_read_is_refused(app: Any, option: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        app.multirun("seed=3,1", option)
+    assert str(caught.value).startswith(
+        f"{option} is read by hydra/launcher=local and hydra/launcher=slurm only"
+    )
+    assert app.task.batches == []
+
+
 def test_a_failed_cell_does_not_cost_the_others_their_values(app: Any) -> None:
     app.task.outcomes = {
         0: SimpleNamespace(status="failed", value=None, error="boom"),

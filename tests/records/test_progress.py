@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections import Counter
 
 import pytest
 
@@ -80,6 +81,20 @@ def test_nothing_is_foretold_before_anything_is_trained(
     before, after = capsys.readouterr().err.splitlines()
     assert before == "memcap: 0%, 0 member-steps/s, 0 finished of 4"
     assert " s left, 0 finished of 4" in after
+
+
+def test_nothing_is_foretold_from_the_first_steps_or_from_a_time_in_a_queue() -> None:
+    progress = Progress(1000, 4, quiet=True)
+    progress.advance(10)
+    assert progress.left_s() is None
+    progress.began -= 10
+    assert progress.left_s() == pytest.approx(990, rel=0.01)
+    waiting = Progress(1000, 4, quiet=True)
+    waiting.began -= 3600
+    waiting.tell(0, 1000, Counter())
+    waiting.began -= 10
+    waiting.tell(10, 1000, Counter())
+    assert waiting.left_s() == pytest.approx(990, rel=0.01)
 
 
 def test_the_rate_is_that_of_the_training() -> None:

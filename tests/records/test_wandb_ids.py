@@ -88,6 +88,38 @@ main()
 """
 
 
+INTERRUPTED = """
+import os, signal, sys
+import wandb
+from memcap.train import main
+init = wandb.init
+def interrupted(*arguments, **more):
+    run = init(*arguments, **more)
+    os.kill(os.getpid(), signal.SIGINT)
+    return run
+wandb.init = interrupted
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_a_run_is_opened_leaves_its_id_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *SMALL, *OFFLINE],
+        cwd=tmp_path,
+        env=clean(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (130, "memcap: interrupted\n")
+    assert list(tmp_path.rglob("*run-*")) == []
+    assert list(tmp_path.rglob("wandb.json")) == []
+    assert train_here(monkeypatch, tmp_path, *OFFLINE) == 0
+    assert list(offline_runs(tmp_path / "outputs/studies/s")) == [result(tmp_path)["run_id"]]
+    assert result(tmp_path)["provenance"]["wandb"]["id"] == result(tmp_path)["run_id"]
+
+
 def test_a_killed_attempt_keeps_its_id_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rows stay in W&B under the run's id; the retry is another W&B run, and nothing is there twice."""
     arguments = [*SMALL, *OFFLINE, "measure.points=20"]

@@ -144,13 +144,13 @@ class Soak:
 
     def command(self, launcher: str) -> list[str]:
         seeds = ",".join(map(str, range(self.options.runs // CELLS_A_SEED)))
+        submitting = ("launcher.wait=false", f"launcher.target_minutes={self.options.target_minutes}")
         return [
             *("-m", "memcap.train", "-m", f"study={STUDY}", f"seed={seeds}", "model.width=4,8"),
             *("data.batch_size=null,16", "data.num_samples=60", f"budget.steps={self.options.steps}"),
             *("measure=light", "measure.points=8", "measure.samples=true", "tracking=disabled"),
             *("hardware.engine=fused", "max_attempts=1000", "checkpoint.minutes=0.01"),
-            *(f"hydra/launcher={launcher}", "launcher.wait=false"),
-            f"launcher.target_minutes={self.options.target_minutes}",
+            *(f"hydra/launcher={launcher}", *(() if launcher == "memcap" else submitting)),
         ]
 
     def num_finished(self) -> int:

@@ -162,9 +162,16 @@ def test_what_was_cancelled_goes_on_in_a_slurm_that_has_forgotten_everything(
 def test_a_sweep_that_is_submitted_twice_is_trained_once(
     cluster: SlurmCluster, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
+    """By a command that waits; one that does not leaves to Slurm what it has."""
     sweep = SlurmSweep(tmp_path, cluster)
-    jobs = [sweep.submit(), sweep.submit()]
-    for job in jobs:
+    first = sweep.submit()
+    status, printed = sweep.here("launcher.wait=false")
+    assert status == 0, printed
+    assert "in submission 0001" in printed
+    assert len(sweep.submissions) == 1
+    status, printed = sweep.here()
+    assert status == 0, printed
+    for job in (first, sweep.submissions[1].read_submission()["jobs"][0]["job_id"]):
         cluster.wait_for_account(job, ["COMPLETED"], PATIENCE_S)
     assert sweep.records() == undisturbed
     assert sweep.attempts() == [1, 1, 1, 1]
@@ -188,8 +195,8 @@ def test_what_a_frozen_task_has_is_taken_over_and_written_once(
     pid = sweep.state()["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        sweep.submit()
-        sweep.wait_for_end()
+        status, printed = sweep.here()
+        assert status == 0, printed
         written = sweep.finished
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from pathlib import Path
 
 import hydra_plugins.memcap as plugin
@@ -10,10 +12,13 @@ import pytest
 from hydra.core.singleton import Singleton
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 from hydra.version import VersionBase
-from slurm_cluster import SlurmCluster
+from slurm_cluster import SlurmCluster, wait_until
 from slurm_sweeps import PATIENCE_S, SlurmSweep
 
+from memcap.cancel import main as cancel
 from memcap.command_line import register_plugins
+from memcap.records.study_folder import StudyFolder
+from memcap.submission.study_status import study_status
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +42,22 @@ def test_tasks_of_two_arrays_give_the_bits_of_one_process(cluster: SlurmCluster,
     assert status == 0
     assert "4 skipped" in printed
     assert len(sweep.submissions) == 1
+
+
+def test_what_goes_on_after_ctrl_c_is_said_to_go_on(cluster: SlurmCluster, tmp_path: Path) -> None:
+    sweep = SlurmSweep(tmp_path, cluster)
+    waiting = sweep.start("launcher.target_minutes=1e-6", "launcher.at_once=1", "budget.steps=3000000")
+    wait_until(lambda: bool(sweep.submissions) and bool(sweep.state()), PATIENCE_S, sweep.log)
+    waiting.send_signal(signal.SIGINT)
+    printed, errors = waiting.communicate(timeout=PATIENCE_S)
+    try:
+        assert waiting.returncode == 130, errors
+        assert "interrupted" not in printed
+        assert re.search(r"^1 running, 1 queued in |^2 queued in ", printed, re.M), printed
+        assert f"next:   python -m memcap.status study=s paths.outputs={sweep.outputs} " in printed
+        assert study_status(StudyFolder(sweep.outputs, "s")).live
+    finally:
+        cancel(["study=s", f"paths.outputs={sweep.outputs}"])
 
 
 @pytest.fixture

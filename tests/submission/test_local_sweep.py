@@ -110,7 +110,7 @@ def test_the_same_command_again_submits_nothing(undisturbed: Path) -> None:
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     done = sweep(tmp_path, "launcher.dry_run=true", "launcher.workers=1")
     assert done.returncode == 0
-    assert re.search(r"6 runs to train in \d+ tasks of \d+ cores, 0 are finished", done.stdout)
+    assert re.search(r"study s: 6 runs to train in \d+ tasks? of \d+ cores?, 0 are finished", done.stdout)
     assert "nothing was submitted" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -148,6 +148,28 @@ def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(tmp_path: Path) -
     assert "interrupted" in printed
     assert "Traceback" not in errors
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids), "a worker is left behind"
+
+
+def test_what_a_submission_has_is_not_submitted_again(tmp_path: Path) -> None:
+    words = ("launcher.wait=false", "launcher.workers=1", "budget.steps=100000000")
+    assert sweep(tmp_path, *words).returncode == 0
+    study = tmp_path / "outputs" / "studies" / "s"
+    try:
+        worker_pids(tmp_path)
+        again = sweep(tmp_path, *words)
+        assert again.returncode == 0, again.stderr
+        assert "nothing submitted: others have all that is not finished\n" in again.stdout
+        assert len(SubmissionFolder.all_of(study)) == 1
+        wider = sweep(tmp_path, *words, "data.num_samples=40,50", "launcher.dry_run=true")
+        assert "study s: 6 runs to train in " in wider.stdout
+        found = re.findall(r"(\d) cells? (?:is|are) (queued|running) in submission 0001", again.stderr)
+        assert sum(int(number) for number, _ in found) == 6, again.stderr
+        assert again.stderr.count("\n") == 1
+    finally:
+        stopped = subprocess.run(
+            [sys.executable, "-m", "memcap.cancel", "study=s"], cwd=tmp_path, capture_output=True, check=False
+        )
+    assert stopped.returncode == 0
 
 
 def test_nobody_waits_for_workers_that_were_told_to_go_on_alone(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from compositions import composed_config, composed_values
 from hypothesis import given
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 
 from memcap.config.cell import Cell
 from memcap.config.identity import population_key
+from memcap.submission.calibration import measure_steps
 from memcap.submission.cost import (
     CostModel,
     calibrated,
     family,
-    measure_step,
     note_point,
     operations,
     read_points,
@@ -95,7 +96,19 @@ def test_what_was_noted_is_found_again_and_torn_lines_are_not(tmp_path: Path) ->
 
 def test_a_measurement_is_near_what_training_takes() -> None:
     config = cell(32, 300).config
-    seconds = measure_step(config)
-    flops = operations(config) / seconds
-    assert np.isfinite(seconds)
-    assert 1e7 < flops < 1e13, "not the speed of a processor"
+    unknown = dataclasses.replace(config, hardware=dataclasses.replace(config.hardware, device="meta"))
+    none, seconds = measure_steps([unknown, config])  # what cannot be trained costs only itself
+    assert none is None
+    assert seconds is not None
+    assert 1e7 < operations(config) / seconds < 1e13, "not the speed of a processor"
+
+
+def test_a_measurement_that_takes_too_long_or_dies_is_a_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert measure_steps([SWEEP[0].config], most_s=0.01) == [None]
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert calibrated(SWEEP, tmp_path).points == {}
+    assert not (tmp_path / "costs.jsonl").exists()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert measure_steps([SWEEP[0].config]) == [None]

@@ -64,6 +64,11 @@ class MemcapLauncher(Launcher):
         train_cells = getattr(self.task_function, "train_cells", None)
         if train_cells is None:
             return self._launch_jobs(job_overrides, initial_job_idx)
+        from memcap.command_line import check_launcher_options
+
+        assert self.config is not None
+        hydra = self.config.hydra
+        check_launcher_options(hydra.runtime.choices.get("hydra/launcher"), hydra.overrides.task)
         if self._prepared is None:
             self._prepared = self._compose(job_overrides)
         (cells, axes), self._prepared = self._prepared, None
