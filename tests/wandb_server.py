@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -91,6 +92,19 @@ def resume_status(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
         # Without the client's telemetry a run counts as one that has not begun.
         "wandbConfig": json.dumps({"t": run["config"]["_wandb"]["value"]["t"]}),
     }
+
+
+def stored_run(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
+    """A run as the public API has it."""
+    created = datetime.fromtimestamp(run["created"], timezone.utc).isoformat()
+    fields = dict.fromkeys(
+        ("sweepName", "commit", "heartbeatAt", "description", "systemMetrics", "historyKeys")
+    )
+    return fields | {
+        **{key: value for key, value in resume_status(run_id, run).items() if "Tail" not in key},
+        "id": run_id, "projectId": "1", "group": run["group"], "jobType": run["job_type"], "createdAt": created,
+        "readOnly": False, "systemMetrics": "{}", "user": {"name": "someone", "username": "someone"},
+    }  # fmt: skip
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -212,6 +226,7 @@ class Handler(BaseHTTPRequestHandler):
             ):  # fmt: skip
                 run[key] = variables.get(field) or run.get(key)
             run["config"] |= json.loads(variables.get("config") or "{}")
+            run.setdefault("created", time.time())
         bucket = {
             "id": run_id,
             "name": run_id,
@@ -255,6 +270,37 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
+
+    # -- the public API ---------------------------------------------------------------------------------
+
+    def answer_GetDefaultEntity(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "1", "entity": "someone"}}
+
+    def answer_Runs(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """A page of a project's runs, oldest first; ``filters`` as ``{"group": {"$in": [...]}}``."""
+        groups = json.loads(variables.get("filters") or "{}").get("group", {}).get("$in")
+        with self.server.mutex:
+            place = (variables["entity"], variables["project"])
+            there = {
+                run_id: run
+                for run_id, run in self.server.runs.items()
+                if (run["entity"] or "someone", run["project"] or "memcap") == place
+            }
+            chosen = sorted(
+                ((i, run) for i, run in there.items() if groups is None or run["group"] in groups),
+                key=lambda item: item[1]["created"],
+            )
+            begin = int(variables.get("cursor") or 0)
+            end = begin + int(variables["perPage"])
+            edges = [
+                {"node": stored_run(run_id, run), "cursor": str(begin + number)}
+                for number, (run_id, run) in enumerate(chosen[begin:end], start=1)
+            ]
+        if not there:
+            return {"project": None}
+        page = {"endCursor": str(end), "hasNextPage": end < len(chosen)}
+        runs = {"edges": edges, "pageInfo": page}
+        return {"project": {"internalId": "1", "runCount": len(chosen), "readOnly": False, "runs": runs}}
 
     # -- saved views of a project -----------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from memcap.study_command import run_command
 
 USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
        python -m memcap.compare folder=DIR             all runs of an outputs folder
+       python -m memcap.compare source=wandb:ENTITY/PROJECT [study=NAME]   runs of a W&B project, of a group
 
   y=bits|bits_clamped|samples|METRIC    what capacity is counted in (bits)
   x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
@@ -20,7 +21,19 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   verify=1                              trains one random run again, alone, and compares
   paths.outputs=DIR                     where the studies are (outputs)"""
 
-KEYS = ("study", "folder", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs")
+KEYS = (
+    "study",
+    "folder",
+    "source",
+    "y",
+    "x",
+    "hue",
+    "facet",
+    "nuisance",
+    "selection_seeds",
+    "verify",
+    "paths.outputs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Choices:
 
     study: tuple[str, ...] = ()
     folder: str | None = None
+    source: str | None = None
     y: str = "bits"
     x: str | None = None
     hue: str | None = None
@@ -56,7 +70,7 @@ def run(chosen: Choices) -> None:
     from memcap.compare.terminal import print_numbers, print_places
 
     outputs = chosen.folder or chosen.outputs
-    frame = load_frame(chosen.study, outputs)
+    frame = load_frame(chosen.study, outputs, chosen.source)
     comparison = compare(
         frame,
         y=chosen.y,
@@ -85,15 +99,19 @@ def parse(words: Sequence[str]) -> Choices:
     """``key=value`` words; BadInput for one that is not understood."""
     given = _words(words)
     study = tuple(_list(given.get("study", "")))
-    if bool(study) == ("folder" in given):
+    if (bool(study) or "source" in given) == ("folder" in given):
         raise BadInput(
-            "give study=NAME[,NAME2] or folder=DIR; python -m memcap.compare --help lists the keys"
+            "give study=NAME[,NAME2], folder=DIR or source=wandb:ENTITY/PROJECT; python -m memcap.compare --help"
+            " lists the keys"
         )
+    if "source" in given and given.get("verify", "0") in ("1", "true"):
+        raise BadInput("verify=1 compares with run folders, got source=; verify where the runs were trained")
     if given.get("verify", "0") not in ("0", "1", "true", "false"):
         raise BadInput(f"verify must be 1 or 0, got {given['verify']}")
     return Choices(
         study=study,
         folder=given.get("folder"),
+        source=given.get("source"),
         y=given.get("y", "bits"),
         x=given.get("x"),
         hue=given.get("hue"),
