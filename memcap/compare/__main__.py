@@ -19,21 +19,13 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
   verify=1                              trains one random run again, alone, and compares
-  paths.outputs=DIR                     where the studies are (outputs)"""
+  paths.outputs=DIR                     where the studies are (outputs)
+  tracking.mode=online|auto|offline     also logs the comparison as one W&B run (disabled); comparing again updates it
+  tracking.project=NAME tracking.entity=NAME   where to (the runs' own)"""
 
-KEYS = (
-    "study",
-    "folder",
-    "source",
-    "y",
-    "x",
-    "hue",
-    "facet",
-    "nuisance",
-    "selection_seeds",
-    "verify",
-    "paths.outputs",
-)
+KEYS = ("study", "folder", "source", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs",
+        "tracking", "tracking.mode", "tracking.project", "tracking.entity")  # fmt: skip
+MODES = ("disabled", "auto", "online", "offline")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +43,9 @@ class Choices:
     selection_seeds: tuple[int, ...] | None = None
     verify: bool = False
     outputs: str = "outputs"
+    mode: str = "disabled"
+    project: str | None = None
+    entity: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +75,11 @@ def run(chosen: Choices) -> None:
         nuisance=chosen.nuisance,
         selection_seeds=chosen.selection_seeds,
     )
+    folder, tracked = comparison_folder(frame, outputs), None
+    if chosen.mode != "disabled":
+        from memcap.compare.tracked import TrackedComparison
+
+        tracked = TrackedComparison(frame, folder, chosen.mode, chosen.project, chosen.entity)
     verified = None
     if chosen.verify:
         from memcap.compare.verify import verify
@@ -87,12 +87,13 @@ def run(chosen: Choices) -> None:
         verified, found = verify(frame, seed=int.from_bytes(os.urandom(4), "big"))
         comparison = dataclasses.replace(comparison, alarms=[*comparison.alarms, *found])
     print_numbers(comparison, verified)
-    folder = comparison_folder(frame, outputs)
     try:
-        write(comparison, folder)
+        files = write(comparison, folder)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
     print_places(comparison, folder)
+    if tracked is not None and (place := tracked.log(comparison, files)):
+        print(f"W&B:      {place}")
 
 
 def parse(words: Sequence[str]) -> Choices:
@@ -120,6 +121,9 @@ def parse(words: Sequence[str]) -> Choices:
         selection_seeds=_seeds(given["selection_seeds"]) if "selection_seeds" in given else None,
         verify=given.get("verify", "0") in ("1", "true"),
         outputs=given.get("paths.outputs", "outputs"),
+        mode=_mode(given),
+        project=given.get("tracking.project"),
+        entity=given.get("tracking.entity"),
     )
 
 
@@ -134,6 +138,14 @@ def _words(words: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"{key} is given twice; give {key}={given[key]},{value} or one of the two")
         given[key] = value
     return given
+
+
+def _mode(given: dict[str, str]) -> str:
+    """``tracking.mode``, or ``tracking=MODE`` for short."""
+    mode = given.get("tracking.mode", given.get("tracking", "disabled"))
+    if mode not in MODES or given.get("tracking", mode) != mode:
+        raise BadInput(f"tracking.mode must be one of {', '.join(MODES)}, got {mode}")
+    return mode
 
 
 def _list(text: str) -> list[str]:
