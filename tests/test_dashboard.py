@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from wandb_server import KEY, Server, running_server
 
+from memcap.compare.tracked_content import CAPACITY
 from memcap.dashboard import main
 from memcap.records import wandb_client
 from memcap.records.wandb_dashboard import VIEW, sections
@@ -56,6 +57,10 @@ def test_axes_are_what_memcap_logs(dashboard: Callable[..., int], capsys: pytest
     # Configurations are nested, and W&B wraps each top-level key in {"value": ...}.
     assert axes >= {"config:data.value.num_samples", "config:model.value.width", "summary:num_parameters"}
     assert {panel.get("xAxis") for panel in panels["Studies"]} == {"study/ended", None}
+    assert CAPACITY in json.dumps(panels["Capacity"])  # the table that comparisons log
+    assert {"metrics": ["fit/slope"]}.items() <= {
+        k: v for p in panels["Capacity"] for k, v in p.items()
+    }.items()
 
 
 def test_a_second_call_updates_the_one_view(

@@ -16,7 +16,8 @@ from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
 from memcap.records.wandb_charts import MOST_ROWS
 
-CAPACITY: Final = "compare/capacity"
+CAPACITY: Final = "compare/capacity"  # what records/wandb_dashboard shows
+FITS: Final = "compare/fits"
 PICTURES: Final = (".png",)
 _FIT: Final = ("slope", "intercept", "exponent")
 
@@ -26,14 +27,12 @@ def tables(comparison: Comparison) -> dict[str, Any]:
     import wandb
 
     made = {}
-    for name, table in (("capacity", comparison.capacity), ("fits", comparison.fits)):
+    for name, table in ((CAPACITY, comparison.capacity), (FITS, comparison.fits)):
         if not table.empty:
             rows: list[Iterable[Any]] = [
                 [_cell(value) for value in row] for row in table.head(MOST_ROWS).itertuples(index=False)
             ]
-            made[f"compare/{name}"] = wandb.Table(
-                columns=list(map(str, table.columns)), data=rows, allow_mixed_types=True
-            )
+            made[name] = wandb.Table(columns=list(map(str, table.columns)), data=rows, allow_mixed_types=True)
     return made
 
 

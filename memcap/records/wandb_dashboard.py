@@ -95,7 +95,7 @@ def as_json(workspace: Any) -> str:
 
 
 def _capacity(panels: Any) -> list[Any]:
-    """A point per run: bits against N, parameters and width; which of them is a capacity, `memcap.compare` says."""
+    """A point per run: bits against N, parameters and width; then the capacities, as comparisons have found them."""
     bits, samples = panels.SummaryMetric("memory/bits"), panels.Config("data.num_samples")
     size, width = panels.SummaryMetric("num_parameters"), panels.Config("model.width")
     return [
@@ -118,6 +118,15 @@ def _capacity(panels: Any) -> list[Any]:
         panels.ParallelCoordinatesPlot(
             columns=[panels.ParallelCoordinatesPlotColumn(metric=metric) for metric in (width, samples, bits)]
         ),
+        *_comparisons(panels),
+    ]
+
+
+def _comparisons(panels: Any) -> list[Any]:
+    """What ``memcap.compare tracking.mode=online`` logs: capacities with intervals, and slopes of the fits."""
+    return [
+        panels.WeavePanelSummaryTable(table_name="compare/capacity"),
+        panels.BarPlot(title="slope of the chosen law over parameters, by comparison", metrics=["fit/slope"]),
     ]
 
 
