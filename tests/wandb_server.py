@@ -6,6 +6,7 @@ it was sent. ``trouble`` breaks it, from the start, while it runs, or after some
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -50,6 +51,7 @@ class Server(ThreadingHTTPServer):
         self.commands: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.views: dict[str, dict[str, Any]] = {}  # saved views of projects, by name
+        self.reports: dict[str, dict[str, Any]] = {}  # by id
         self.closing = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -317,6 +319,44 @@ class Handler(BaseHTTPRequestHandler):
             "id": view_id, "name": name, "displayName": variables["displayName"], "spec": variables["spec"]
         }  # fmt: skip
         return {"upsertView": {"view": {"id": view_id, "name": name}, "inserted": inserted}}
+
+    # -- reports ----------------------------------------------------------------------------------------
+
+    def answer_ProjectInternalId(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"internalId": "UHJvamVjdDox"}}
+
+    def answer_GetProjects(self, variables: dict[str, Any]) -> dict[str, Any]:
+        page = {"endCursor": None, "hasNextPage": False}
+        node = {
+            "id": "1",
+            "name": "p",
+            "entityName": "someone",
+            "createdAt": "2026-01-01T00:00:00Z",
+            "isBenchmark": False,
+            "user": None,
+        }
+        return {"models": {"edges": [{"node": node, "cursor": "1"}], "pageInfo": page}}
+
+    def answer_ProjectViews(self, variables: dict[str, Any]) -> dict[str, Any]:
+        edges = [{"node": report, "cursor": report["id"]} for report in self.server.reports.values()]
+        page = {"endCursor": None, "hasNextPage": False}
+        return {"project": {"allViews": {"edges": edges, "pageInfo": page}}}
+
+    def answer_SpecificReport(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"view": self.server.reports[variables["reportId"]]}
+
+    def answer_upsertView(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """A report without an id is a new one."""
+        number = len(self.server.reports)
+        view_id = variables.get("id") or base64.b64encode(f"View:{number}".encode()).decode()
+        project = {"id": "1", "name": variables["projectName"], "entityName": variables["entityName"]}
+        at = "2026-01-01T00:00:00Z"
+        self.server.reports[view_id] = report = {
+            "id": view_id, "type": variables["type"], "name": variables["name"], "spec": variables["spec"],
+            "displayName": variables["displayName"], "description": variables["description"] or "",
+            "project": project, "createdAt": at, "updatedAt": at, "user": {"username": "someone"},
+        }  # fmt: skip
+        return {"upsertView": {"view": report, "inserted": not variables.get("id")}}
 
     # -- sweeps ---------------------------------------------------------------------------------------
 
