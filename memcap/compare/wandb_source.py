@@ -55,15 +55,15 @@ def load_wandb_frame(
     if not usable:
         lost = "; ".join(left_out) or "no run at all"
         raise BadInput(f"{where} has no finished run of memcap ({lost}); the group of a run is its study")
-    axes = _axes(run for _, run in usable)
     table = pd.DataFrame(columns_of(_record(own_id, run) for own_id, run in usable))
+    axes = [key for key in _named_keys(run for _, run in usable) if key in table or f"{key}.kind" in table]
     table = _in_order(table, axes)
     table.attrs = {
         "studies": sorted({run.group for _, run in usable}) if names else [],
         "axes": axes,
         "outputs": str(outputs),
         "source": f"{PREFIX}{stored.entity}/{project}",
-        "unusable": [*left_out, f"{', '.join(PROVENANCE)}: W&B has them not, so no alarm can rest on them"],
+        "unusable": [*left_out, f"provenance ({', '.join(PROVENANCE)}), which W&B does not have"],
     }
     return table
 
@@ -147,16 +147,9 @@ def _record(own_id: str, run: StoredRun) -> dict[str, Any]:
     return flat_record(result, run.group)
 
 
-def _axes(runs: Iterable[StoredRun]) -> list[str]:
-    """The swept keys in their order; a run that somebody has renamed says nothing."""
-    known: dict[str, None] = {}
-    for run in runs:
-        groups_and_keys = {
-            *run.config,
-            *(f"{g}.{k}" for g, v in run.config.items() if isinstance(v, dict) for k in v),
-        }
-        known |= dict.fromkeys(key for key in _SWEPT.findall(run.name) if key in groups_and_keys)
-    return list(known)
+def _named_keys(runs: Iterable[StoredRun]) -> list[str]:
+    """The keys in the names of runs, in their order: its overrides, unless somebody has renamed a run."""
+    return list(dict.fromkeys(key for run in runs for key in _SWEPT.findall(run.name)))
 
 
 def _in_order(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def test_the_numbers_are_those_of_the_records(
     said = capsys.readouterr().out
     assert main(["study=sizes"]) == 0
     assert "left out: 1 W&B run of whole studies (tracking.per=study), which have no single runs: " in said
-    assert "left out: engine, memcap, git_commit" in said
+    assert "left out: provenance (engine, memcap, git_commit" in said
     there, own = folder / "outputs/compare/wandb_someone_memcap", folder / "outputs/studies/sizes/compare"
     for name in ("capacity", "curves", "ledger", "jamming"):
         assert (there / f"{name}.csv").read_text() == (own / f"{name}.csv").read_text(), name
