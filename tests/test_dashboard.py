@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from wandb_server import KEY, Server, running_server
 
+from memcap.compare.tracked_content import CAPACITY
 from memcap.dashboard import main
 from memcap.records import wandb_client
 from memcap.records.wandb_dashboard import VIEW, sections
@@ -56,6 +57,10 @@ def test_axes_are_what_memcap_logs(dashboard: Callable[..., int], capsys: pytest
     # Configurations are nested, and W&B wraps each top-level key in {"value": ...}.
     assert axes >= {"config:data.value.num_samples", "config:model.value.width", "summary:num_parameters"}
     assert {panel.get("xAxis") for panel in panels["Studies"]} == {"study/ended", None}
+    assert CAPACITY in json.dumps(panels["Capacity"])  # the table that comparisons log
+    assert {"metrics": ["fit/slope"]}.items() <= {
+        k: v for p in panels["Capacity"] for k, v in p.items()
+    }.items()
 
 
 def test_a_second_call_updates_the_one_view(
@@ -81,6 +86,44 @@ def test_a_second_call_updates_the_one_view(
     ]
 
 
+def test_the_report_is_one_page_whose_notes_stay(
+    dashboard: Callable[..., int], server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dashboard("project=p", "report=true") == 0
+    (page,) = server.reports.values()
+    address = f"{server.url}/someone/p/reports/memcap-capacity--{page['id'].rstrip('=')}"
+    assert (page["displayName"], capsys.readouterr().out.strip("=\n")) == (
+        "memcap capacity",
+        f"made: {address}",
+    )
+    spec = json.loads(page["spec"])
+    text = [b for b in spec["blocks"] if b["type"] == "paragraph" and b["children"][0]["text"]]
+    text[0]["children"][0]["text"] = "an older word about capacities"
+    text[1]["children"][0]["text"] = "what we have seen"
+    page["spec"] = json.dumps(spec)
+    assert dashboard("project=p", "report=true") == 0
+    assert capsys.readouterr().out.strip("=\n") == f"updated: {address}"
+    (page,) = server.reports.values()
+    assert "what we have seen" in page["spec"]
+    assert "an older word" not in page["spec"]
+    grids = [block for block in json.loads(page["spec"])["blocks"] if block["type"] == "panel-grid"]
+    chosen = [grid["metadata"]["runSets"][0]["filters"]["filters"][0] for grid in grids]
+    assert [(key["key"]["name"], key["op"], key["value"]) for key in chosen] == [
+        ("jobType", "=", "compare"), ("jobType", "!=", "compare"),
+    ]  # fmt: skip
+    assert CAPACITY in json.dumps(grids[0])
+    assert json.loads(page["spec"])["width"] == "fluid"
+    assert server.views == {}
+
+
+def test_a_report_is_printed_without_a_server(
+    dashboard: Callable[..., int], server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dashboard("entity=team", "project=p", "report=true", "dry_run=true") == 0
+    assert json.loads(capsys.readouterr().out)["displayName"] == "memcap capacity"
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [
@@ -89,6 +132,7 @@ def test_a_second_call_updates_the_one_view(
         ((), {"WANDB_BASE_URL": "http://127.0.0.1:9"}, "cannot be reached"),
         (("projekt=p",), {}, "did you mean project?"),
         (("dry_run=maybe",), {}, "dry_run must be true or false"),
+        (("report=1",), {}, "report must be true or false"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -6,6 +6,7 @@ it was sent. ``trouble`` breaks it, from the start, while it runs, or after some
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -49,6 +51,7 @@ class Server(ThreadingHTTPServer):
         self.commands: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.views: dict[str, dict[str, Any]] = {}  # saved views of projects, by name
+        self.reports: dict[str, dict[str, Any]] = {}  # by id
         self.closing = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -91,6 +94,19 @@ def resume_status(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
         # Without the client's telemetry a run counts as one that has not begun.
         "wandbConfig": json.dumps({"t": run["config"]["_wandb"]["value"]["t"]}),
     }
+
+
+def stored_run(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
+    """A run as the public API has it."""
+    created = datetime.fromtimestamp(run["created"], timezone.utc).isoformat()
+    fields = dict.fromkeys(
+        ("sweepName", "commit", "heartbeatAt", "description", "systemMetrics", "historyKeys")
+    )
+    return fields | {
+        **{key: value for key, value in resume_status(run_id, run).items() if "Tail" not in key},
+        "id": run_id, "projectId": "1", "group": run["group"], "jobType": run["job_type"], "createdAt": created,
+        "readOnly": False, "systemMetrics": "{}", "user": {"name": "someone", "username": "someone"},
+    }  # fmt: skip
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -212,6 +228,7 @@ class Handler(BaseHTTPRequestHandler):
             ):  # fmt: skip
                 run[key] = variables.get(field) or run.get(key)
             run["config"] |= json.loads(variables.get("config") or "{}")
+            run.setdefault("created", time.time())
         bucket = {
             "id": run_id,
             "name": run_id,
@@ -256,6 +273,37 @@ class Handler(BaseHTTPRequestHandler):
     def answer_ServerFeaturesQuery(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
+    # -- the public API ---------------------------------------------------------------------------------
+
+    def answer_GetDefaultEntity(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "1", "entity": "someone"}}
+
+    def answer_Runs(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """A page of a project's runs, oldest first; ``filters`` as ``{"group": {"$in": [...]}}``."""
+        groups = json.loads(variables.get("filters") or "{}").get("group", {}).get("$in")
+        with self.server.mutex:
+            place = (variables["entity"], variables["project"])
+            there = {
+                run_id: run
+                for run_id, run in self.server.runs.items()
+                if (run["entity"] or "someone", run["project"] or "memcap") == place
+            }
+            chosen = sorted(
+                ((i, run) for i, run in there.items() if groups is None or run["group"] in groups),
+                key=lambda item: item[1]["created"],
+            )
+            begin = int(variables.get("cursor") or 0)
+            end = begin + int(variables["perPage"])
+            edges = [
+                {"node": stored_run(run_id, run), "cursor": str(begin + number)}
+                for number, (run_id, run) in enumerate(chosen[begin:end], start=1)
+            ]
+        if not there:
+            return {"project": None}
+        page = {"endCursor": str(end), "hasNextPage": end < len(chosen)}
+        runs = {"edges": edges, "pageInfo": page}
+        return {"project": {"internalId": "1", "runCount": len(chosen), "readOnly": False, "runs": runs}}
+
     # -- saved views of a project -----------------------------------------------------------------------
 
     def answer_View(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +319,44 @@ class Handler(BaseHTTPRequestHandler):
             "id": view_id, "name": name, "displayName": variables["displayName"], "spec": variables["spec"]
         }  # fmt: skip
         return {"upsertView": {"view": {"id": view_id, "name": name}, "inserted": inserted}}
+
+    # -- reports ----------------------------------------------------------------------------------------
+
+    def answer_ProjectInternalId(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"internalId": "UHJvamVjdDox"}}
+
+    def answer_GetProjects(self, variables: dict[str, Any]) -> dict[str, Any]:
+        page = {"endCursor": None, "hasNextPage": False}
+        node = {
+            "id": "1",
+            "name": "p",
+            "entityName": "someone",
+            "createdAt": "2026-01-01T00:00:00Z",
+            "isBenchmark": False,
+            "user": None,
+        }
+        return {"models": {"edges": [{"node": node, "cursor": "1"}], "pageInfo": page}}
+
+    def answer_ProjectViews(self, variables: dict[str, Any]) -> dict[str, Any]:
+        edges = [{"node": report, "cursor": report["id"]} for report in self.server.reports.values()]
+        page = {"endCursor": None, "hasNextPage": False}
+        return {"project": {"allViews": {"edges": edges, "pageInfo": page}}}
+
+    def answer_SpecificReport(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"view": self.server.reports[variables["reportId"]]}
+
+    def answer_upsertView(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """A report without an id is a new one."""
+        number = len(self.server.reports)
+        view_id = variables.get("id") or base64.b64encode(f"View:{number}".encode()).decode()
+        project = {"id": "1", "name": variables["projectName"], "entityName": variables["entityName"]}
+        at = "2026-01-01T00:00:00Z"
+        self.server.reports[view_id] = report = {
+            "id": view_id, "type": variables["type"], "name": variables["name"], "spec": variables["spec"],
+            "displayName": variables["displayName"], "description": variables["description"] or "",
+            "project": project, "createdAt": at, "updatedAt": at, "user": {"username": "someone"},
+        }  # fmt: skip
+        return {"upsertView": {"view": report, "inserted": not variables.get("id")}}
 
     # -- sweeps ---------------------------------------------------------------------------------------
 

@@ -12,15 +12,20 @@ from memcap.study_command import run_command
 
 USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
        python -m memcap.compare folder=DIR             all runs of an outputs folder
+       python -m memcap.compare source=wandb:ENTITY/PROJECT [study=NAME]   runs of a W&B project, of a group
 
   y=bits|bits_clamped|samples|METRIC    what capacity is counted in (bits)
   x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
   verify=1                              trains one random run again, alone, and compares
-  paths.outputs=DIR                     where the studies are (outputs)"""
+  paths.outputs=DIR                     where the studies are (outputs)
+  tracking.mode=online|auto|offline     also logs the comparison as one W&B run (disabled); comparing again updates it
+  tracking.project=NAME tracking.entity=NAME   where to (the runs' own)"""
 
-KEYS = ("study", "folder", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs")
+KEYS = ("study", "folder", "source", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs",
+        "tracking", "tracking.mode", "tracking.project", "tracking.entity")  # fmt: skip
+MODES = ("disabled", "auto", "online", "offline")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Choices:
 
     study: tuple[str, ...] = ()
     folder: str | None = None
+    source: str | None = None
     y: str = "bits"
     x: str | None = None
     hue: str | None = None
@@ -37,6 +43,9 @@ class Choices:
     selection_seeds: tuple[int, ...] | None = None
     verify: bool = False
     outputs: str = "outputs"
+    mode: str = "disabled"
+    project: str | None = None
+    entity: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +65,7 @@ def run(chosen: Choices) -> None:
     from memcap.compare.terminal import print_numbers, print_places
 
     outputs = chosen.folder or chosen.outputs
-    frame = load_frame(chosen.study, outputs)
+    frame = load_frame(chosen.study, outputs, chosen.source)
     comparison = compare(
         frame,
         y=chosen.y,
@@ -66,6 +75,11 @@ def run(chosen: Choices) -> None:
         nuisance=chosen.nuisance,
         selection_seeds=chosen.selection_seeds,
     )
+    folder, tracked = comparison_folder(frame, outputs), None
+    if chosen.mode != "disabled":
+        from memcap.compare.tracked import TrackedComparison
+
+        tracked = TrackedComparison(frame, folder, chosen.mode, chosen.project, chosen.entity)
     verified = None
     if chosen.verify:
         from memcap.compare.verify import verify
@@ -73,27 +87,32 @@ def run(chosen: Choices) -> None:
         verified, found = verify(frame, seed=int.from_bytes(os.urandom(4), "big"))
         comparison = dataclasses.replace(comparison, alarms=[*comparison.alarms, *found])
     print_numbers(comparison, verified)
-    folder = comparison_folder(frame, outputs)
     try:
-        write(comparison, folder)
+        files = write(comparison, folder)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
     print_places(comparison, folder)
+    if tracked is not None and (place := tracked.log(comparison, files)):
+        print(f"W&B:      {place}")
 
 
 def parse(words: Sequence[str]) -> Choices:
     """``key=value`` words; BadInput for one that is not understood."""
     given = _words(words)
     study = tuple(_list(given.get("study", "")))
-    if bool(study) == ("folder" in given):
+    if (bool(study) or "source" in given) == ("folder" in given):
         raise BadInput(
-            "give study=NAME[,NAME2] or folder=DIR; python -m memcap.compare --help lists the keys"
+            "give study=NAME[,NAME2], folder=DIR or source=wandb:ENTITY/PROJECT; python -m memcap.compare --help"
+            " lists the keys"
         )
+    if "source" in given and given.get("verify", "0") in ("1", "true"):
+        raise BadInput("verify=1 compares with run folders, got source=; verify where the runs were trained")
     if given.get("verify", "0") not in ("0", "1", "true", "false"):
         raise BadInput(f"verify must be 1 or 0, got {given['verify']}")
     return Choices(
         study=study,
         folder=given.get("folder"),
+        source=given.get("source"),
         y=given.get("y", "bits"),
         x=given.get("x"),
         hue=given.get("hue"),
@@ -102,6 +121,9 @@ def parse(words: Sequence[str]) -> Choices:
         selection_seeds=_seeds(given["selection_seeds"]) if "selection_seeds" in given else None,
         verify=given.get("verify", "0") in ("1", "true"),
         outputs=given.get("paths.outputs", "outputs"),
+        mode=_mode(given),
+        project=given.get("tracking.project"),
+        entity=given.get("tracking.entity"),
     )
 
 
@@ -116,6 +138,14 @@ def _words(words: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"{key} is given twice; give {key}={given[key]},{value} or one of the two")
         given[key] = value
     return given
+
+
+def _mode(given: dict[str, str]) -> str:
+    """``tracking.mode``, or ``tracking=MODE`` for short."""
+    mode = given.get("tracking.mode", given.get("tracking", "disabled"))
+    if mode not in MODES or given.get("tracking", mode) != mode:
+        raise BadInput(f"tracking.mode must be one of {', '.join(MODES)}, got {mode}")
+    return mode
 
 
 def _list(text: str) -> list[str]:

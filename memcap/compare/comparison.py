@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,16 @@ def compare(
 
 
 def comparison_folder(frame: pd.DataFrame, outputs: str | Path) -> Path:
-    """``studies/<name>/compare`` of one study, ``compare/<names>`` of several, ``compare/all`` of a whole folder."""
+    """``studies/<name>/compare`` of one study, ``compare/<names>`` of several, ``compare/all`` of a whole folder.
+
+    What comes from W&B: ``compare/wandb_<entity>_<project>``, with the studies where some were asked for.
+    """
     studies = frame.attrs.get("studies", [])
+    if source := frame.attrs.get("source"):
+        return Path(outputs) / "compare" / _file_name("_".join([*re.split("[:/]", source), *sorted(studies)]))
     if len(studies) == 1:
         return Path(outputs) / "studies" / studies[0] / "compare"
-    name = "+".join(sorted(studies)) or "all"
-    if len(name) > 120:  # a file name holds 255 bytes
-        name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return Path(outputs) / "compare" / name
+    return Path(outputs) / "compare" / _file_name("+".join(sorted(studies)) or "all")
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -132,6 +135,12 @@ def csv_text(table: pd.DataFrame) -> str:
     lists = [column.astype(object).where(column.notna(), None).tolist() for column in columns]
     writer.writerows(zip(*lists, strict=True))
     return text.getvalue()
+
+
+def _file_name(name: str) -> str:
+    """The name, or its beginning with a digest: a file name holds 255 bytes."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return name if len(name) <= 120 else f"{name[:100]}-{digest}"
 
 
 def _alarms_record(comparison: Comparison) -> dict[str, Any]:

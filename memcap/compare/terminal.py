@@ -143,4 +143,5 @@ def _suggestions(comparison: Comparison) -> Iterator[str]:
         yield "the study's command with more values of data.num_samples   # the best N is at an edge"
     if "nuisance_edge" in flags:
         yield f"the study's command with more values of {comparison.axes.nuisance[0]}   # the best one is at an edge"
-    yield f"python -m memcap.show {comparison.frame['run_id'].iloc[0]}   # all that is recorded of one run"
+    if "source" not in comparison.frame.attrs:
+        yield f"python -m memcap.show {comparison.frame['run_id'].iloc[0]}   # all that is recorded of one run"

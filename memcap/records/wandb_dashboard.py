@@ -47,7 +47,7 @@ def dashboard(entity: str, project: str, url: str | None = None) -> Any:
     ``url``: of the server's pages, asked for the view; None makes a new one without asking. Raises ``BadInput`` where
     the extra is not installed, and what ``wandb_workspaces`` raises.
     """
-    workspaces, _ = _library()
+    workspaces, _ = library()
     found = _existing(workspaces, f"{url}/{entity}/{project}?nw={VIEW}") if url else None
     ours = sections()
     if found is not None:
@@ -72,7 +72,7 @@ def save_dashboard(entity: str, project: str) -> dict[str, Any]:
 
 def sections() -> list[Any]:
     """Capacity, Training, Sharpness, Gradients, Studies."""
-    workspaces, panels = _library()
+    workspaces, panels = library()
     lines = [
         workspaces.Section(
             name=title,
@@ -84,7 +84,9 @@ def sections() -> list[Any]:
         )
         for title, plots in _LINES.items()
     ]
-    capacity = workspaces.Section(name="Capacity", is_open=True, panels=_capacity(panels))
+    capacity = workspaces.Section(
+        name="Capacity", is_open=True, panels=[*capacity_panels(panels), *comparison_panels(panels)]
+    )
     studies = workspaces.Section(name="Studies", is_open=False, panels=_studies(panels))
     return [capacity, *lines, studies]
 
@@ -94,7 +96,7 @@ def as_json(workspace: Any) -> str:
     return str(workspace._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=1))
 
 
-def _capacity(panels: Any) -> list[Any]:
+def capacity_panels(panels: Any) -> list[Any]:
     """A point per run: bits against N, parameters and width; which of them is a capacity, `memcap.compare` says."""
     bits, samples = panels.SummaryMetric("memory/bits"), panels.Config("data.num_samples")
     size, width = panels.SummaryMetric("num_parameters"), panels.Config("model.width")
@@ -121,6 +123,14 @@ def _capacity(panels: Any) -> list[Any]:
     ]
 
 
+def comparison_panels(panels: Any) -> list[Any]:
+    """What ``memcap.compare tracking.mode=online`` logs: capacities with intervals, and slopes of the fits."""
+    return [
+        panels.WeavePanelSummaryTable(table_name="compare/capacity"),
+        panels.BarPlot(title="slope of the chosen law over parameters, by comparison", metrics=["fit/slope"]),
+    ]
+
+
 def _studies(panels: Any) -> list[Any]:
     """What ``tracking.per=study`` logs, and the runs of each study (W&B's group) in one bar."""
     progress = ["study/finished", "study/diverged", "study/failed", "study/skipped"]
@@ -143,7 +153,8 @@ def _existing(workspaces: Any, url: str) -> Any:
         raise
 
 
-def _library() -> tuple[Any, Any]:
+def library() -> tuple[Any, Any]:
+    """``wandb_workspaces``: its workspaces, and its reports with the panels of both. Raises ``BadInput``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the library itself is written
