@@ -226,7 +226,9 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
             assert {len(history) for history in rows.values()} == {4}, trouble
         folder, done, took_s = as_study.result()
         assert done.returncode == 0
-        assert [line[:4] for line in done.stderr.splitlines() if line] == ["W&B:"], done.stderr
+        # On a busy machine a line of progress comes after 30 s.
+        said = [line for line in done.stderr.splitlines() if line and not line.startswith("memcap: ")]
+        assert [line[:4] for line in said] == ["W&B:"], done.stderr
         assert took_s < CLOSE_S + START_AND_TRAIN_S
         (rows_of_study,) = rows_in_files(folder / "outputs" / "studies" / "s").values()
         assert rows_of_study[-1]["study/finished"] == 40
