@@ -64,6 +64,7 @@ def write_report(
 ) -> None:
     """Replaces ``search.json`` of a study's folder."""
     record = {"schema": SCHEMA, "options": vars(options), "seeds": seeds, "configurations": list(rows)}
+    folder.mkdir(parents=True, exist_ok=True)
     atomic.write_json(folder / FILE, record)
 
 
