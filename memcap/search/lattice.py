@@ -24,6 +24,10 @@ class Lattice:
         """2^m with 2^(1/2^m) ≤ 1 + tolerance."""
         return 2 ** max(0, math.ceil(math.log2(math.log(2) / math.log1p(self.tolerance)) - 1e-9))
 
+    def resolution(self, stride: int) -> float:
+        """The relative distance of neighbours at a stride."""
+        return 2.0 ** (stride / self.per_octave) - 1
+
     def size(self, index: int) -> int:
         """The size at an index, clipped to [low, high]."""
         exponent = index / self.per_octave

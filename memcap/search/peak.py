@@ -17,6 +17,7 @@ from memcap.search.trial import Evidence, Trial, means
 FIRST_OCTAVES = (-1, 0, 1, 2)  # around the prior, before any value is known
 FIRST_SEEDS = 2  # no candidate is judged by one seed
 WINDOW_STRIDES = 3.5  # half width of the local fit
+MOST_SIZES = 9  # of a level; where noise leaves more in question, seeds are added before sizes
 KEEP_ERRORS = 1.5  # standard errors of a difference within which a candidate may be the best
 PRUNE_ERRORS = 2.0  # ... behind which a nuisance setting is given up
 PRUNE_NEIGHBOUR_ERRORS = 3.0  # ... a neighbour of the best setting
@@ -41,7 +42,7 @@ class Candidate(NamedTuple):
 class Peak:
     """What was found: the chosen size and setting, and [low, high], the sizes within two standard errors of
     the best and their neighbours.
-    tried: all settings that were.
+    tried: all settings that were. resolution: relative distance of neighbours at the last level.
 
     at_low, at_high: the best is the smallest or largest size that may be asked for.
     """
@@ -53,6 +54,7 @@ class Peak:
     at_low: bool
     at_high: bool
     tried: tuple[int, ...]
+    resolution: float
 
 
 class PeakSearch:
@@ -60,8 +62,10 @@ class PeakSearch:
 
     Round 1 takes sizes at ratio 2 around the lattice's origin, all settings, two seeds, and goes on beyond an end as
     long as the best may lie there. Each later level halves the stride over the range of candidates within 1.5 standard
-    errors (of a difference) of the best and their neighbours. The range is drawn anew from all evidence each time, so
-    noise can move it but cannot cut off the peak for good. At the last level, candidates that remain get more seeds.
+    errors (of a difference) of the best and their neighbours. Where that would be more than nine sizes, candidates get
+    twice the seeds instead, and when seeds are used up the search ends at this level: a finer one would ask noise. The
+    range is drawn anew from all evidence each time, so noise can move it but cannot cut off the peak for good. At the
+    last level, what is still in question gets all seeds.
     Values are smoothed by ``local_fit`` within 3.5 strides. Settings are pruned when their best is 2 standard errors
     behind, 3 where they are neighbours of the best one. ``extends``: where the best setting is the first or last that
     was tried, the one beyond it is tried too, near the best size.
@@ -75,6 +79,7 @@ class PeakSearch:
         self.settings = list(settings)  # those still in question, ascending
         self.tried = list(settings)
         self.stride = lattice.per_octave
+        self.num_seeds = min(FIRST_SEEDS, len(self.seeds))  # of candidates in question
         self._known: tuple[int, int, list[Candidate]] = (-1, 0, [])
 
     def rounds(self) -> Iterator[list[Trial]]:
@@ -84,19 +89,27 @@ class PeakSearch:
         yield from self._widen()
         yield from self._extend()
         while self.stride > 1 and self._candidates():
-            self.stride //= 2
             self._prune()
-            yield self._trials(self._range(KEEP_ERRORS), FIRST_SEEDS)
-            yield from self._widen()
-            yield from self._extend()
-        yield from self._settle()
+            finer = self._range(KEEP_ERRORS, self.stride // 2)
+            if len(finer) <= MOST_SIZES:
+                self.stride //= 2
+                yield self._trials(finer, FIRST_SEEDS)
+                yield from self._widen()
+                yield from self._extend()
+            elif self.num_seeds < len(self.seeds):
+                yield from self._more_seeds()
+            else:
+                return
+        while self.num_seeds < len(self.seeds):
+            self._prune()
+            yield from self._more_seeds()
 
     def found(self) -> Peak | None:
         """What is found so far; None where no run has a value."""
         best = self._best()
         if best is None:
             return None
-        sizes = self._range(2.0)
+        sizes = self._range(2.0, self.stride)
         return Peak(
             size=best.size,
             setting=best.setting,
@@ -105,6 +118,7 @@ class PeakSearch:
             at_low=best.size <= self.lattice.low,
             at_high=best.size >= self.lattice.high,
             tried=tuple(self.tried),
+            resolution=self.lattice.resolution(self.stride),
         )
 
     def num_grid_trials(self) -> int:
@@ -137,7 +151,7 @@ class PeakSearch:
             if len(self.tried) >= given + MOST_EXTENDED:
                 return
             self.settings, self.tried = sorted({*self.settings, beyond}), sorted({*self.tried, beyond})
-            yield self._trials(self._range(KEEP_ERRORS), FIRST_SEEDS)
+            yield self._trials(self._range(KEEP_ERRORS, self.stride), FIRST_SEEDS)
 
     def _widen(self) -> Iterator[list[Trial]]:
         """Goes on by octaves beyond an end at which the best may lie."""
@@ -157,25 +171,16 @@ class PeakSearch:
                 return
             yield trials
 
-    def _settle(self) -> Iterator[list[Trial]]:
-        """More seeds, twice as many each time, for the candidates that are still in question, and their neighbours."""
-        count = FIRST_SEEDS
-        while count < len(self.seeds):
-            count = min(2 * count, len(self.seeds))
-            self._prune()
-            near = self._near(KEEP_ERRORS)
-            trials = self.evidence.unknown(
-                Trial(size, setting, seed)
-                for setting in self.settings
-                for size in sorted({c.size for c in near if c.setting == setting})
-                for seed in self.seeds[:count]
-            )
-            if trials:
-                yield trials
-            # A neighbour that was not asked for yet: more seeds may have moved the best to the rim.
-            rim = self._trials(self._range(KEEP_ERRORS), FIRST_SEEDS)
-            if rim:
-                yield rim
+    def _more_seeds(self) -> Iterator[list[Trial]]:
+        """Twice the seeds for the candidates in question, and their neighbours, should more seeds move the best."""
+        self.num_seeds = min(2 * self.num_seeds, len(self.seeds))
+        yield self.evidence.unknown(
+            Trial(candidate.size, candidate.setting, seed)
+            for candidate in self._near(KEEP_ERRORS)
+            if candidate.setting in self.settings
+            for seed in self.seeds[: self.num_seeds]
+        )
+        yield self._trials(self._range(KEEP_ERRORS, self.stride), FIRST_SEEDS)
 
     # -- judgement ------------------------------------------------------------------------------------
 
@@ -218,15 +223,15 @@ class PeakSearch:
             if c == best or best.value - c.value <= errors * math.hypot(best.error, c.error)
         ]
 
-    def _range(self, errors: float) -> list[int]:
-        """Sizes of this level from the lower to the upper neighbour of all that may be the best."""
+    def _range(self, errors: float, stride: int) -> list[int]:
+        """Sizes at a stride from the lower to the upper neighbour of all that may be the best."""
         near = sorted({c.size for c in self._near(errors)})
         if not near:
             return []
         sizes = self.evidence.sizes()
         low = max((size for size in sizes if size < near[0]), default=near[0])
         high = min((size for size in sizes if size > near[-1]), default=near[-1])
-        return self.lattice.between(low, high, self.stride)
+        return self.lattice.between(low, high, stride)
 
     def _prune(self) -> None:
         """Gives up settings whose best is clearly behind; the neighbours of the best one need more to be."""

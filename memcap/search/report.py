@@ -45,6 +45,7 @@ def result_row(
         "status": "found",
         "best": found.size,
         "bracket": [found.low, found.high],
+        "resolution": found.resolution,
         "learning_rate": rate(found.setting),
         "learning_rates": [rate(setting) for setting in found.tried],
         "num_parameters": num_parameters,
@@ -133,6 +134,8 @@ def _flags(search: ConfigurationSearch, options: SearchOptions) -> Iterator[str]
         yield "grid_limited"
     if found.at_high:
         yield "never_saturated" if options.goal == CAPACITY else "never_memorized"
+    if found.resolution > options.tolerance * (1 + 1e-9):
+        yield "tolerance_missed"
     if len(found.tried) > 1 and found.setting in (found.tried[0], found.tried[-1]):
         yield "nuisance_edge"
     if any(told.is_diverged for told in search.told.values()):

@@ -22,7 +22,7 @@ class Smallest:
     """The smallest size whose chance is at least 1/2 by the fitted curve, its nuisance setting, and a 95 % interval.
 
     at_low, at_high: the threshold lies at or beyond the smallest or largest size that may be asked for.
-    tried: all settings that were.
+    tried: all settings that were. resolution: relative distance of neighbours at the last level.
     """
 
     size: int
@@ -32,6 +32,7 @@ class Smallest:
     at_low: bool
     at_high: bool
     tried: tuple[int, ...]
+    resolution: float
 
 
 class ThresholdSearch:
@@ -85,6 +86,7 @@ class ThresholdSearch:
             at_low=size <= low,
             at_high=self._share(setting, high) <= 0.5 and size >= high,
             tried=tuple(self.tried),
+            resolution=self.lattice.resolution(1),
         )
 
     def num_grid_trials(self) -> int:

@@ -55,7 +55,7 @@ def averages(curve: Jamming, prior: float, number: int) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("curve", "prior", "share"),
-    [(Jamming(150), 100, 0.2), (Jamming(90, fall=0.35, softness=0.2, noise=0.1), 66, 0.25)],
+    [(Jamming(150), 100, 0.2), (Jamming(90, fall=0.35, softness=0.2, noise=0.1), 66, 0.2)],
 )
 def test_the_peak_is_found_without_bias_and_cheaply(curve: Jamming, prior: float, share: float) -> None:
     found = averages(curve, prior, 40)
@@ -172,3 +172,19 @@ def test_the_same_answers_give_the_same_rounds() -> None:
     first, second = search(100), search(100)
     assert play(first, value) == play(second, value)
     assert first.found() == second.found()
+
+
+def test_where_noise_hides_the_peak_seeds_are_used_up_before_sizes() -> None:
+    curve, random = Jamming(90, fall=0.1, softness=0.4, noise=0.2), np.random.default_rng(0)
+    hunt = search(66, seeds=4)
+    rounds = play(hunt, lambda trial: curve.draw(trial, 1.0, random))
+    found = hunt.found()
+    assert found is not None
+    assert found.resolution > 0.05
+    assert max(trial.seed for trials in rounds for trial in trials) == 3
+    assert curve.mean(found.size) > 0.93 * curve.best()[1]
+    sharp = search(66)
+    play(sharp, lambda trial: Jamming(90, noise=0.01).draw(trial, QUALITIES[trial.setting], random))
+    answer = sharp.found()
+    assert answer is not None
+    assert answer.resolution == pytest.approx(2 ** (1 / 16) - 1)
