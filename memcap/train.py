@@ -33,6 +33,7 @@ NOT_SHOWN = (
     "allow_targets=",
     "experiment=null",
 )
+SEARCHING = ("capacity", "search")  # sweepers that ask for the runs themselves
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -56,6 +57,9 @@ def composed_cell(config: DictConfig) -> Cell:
     if hydra_config.mode == RunMode.RUN and launcher in SUBMITTING:
         raise BadInput(f"hydra/launcher={launcher} trains what -m asks for, a single run too; add -m")
     check_launcher_options(launcher, hydra_config.overrides.task)
+    sweeper = hydra_config.runtime.choices.get("hydra/sweeper")
+    if hydra_config.mode == RunMode.RUN and sweeper in SEARCHING:
+        raise BadInput(f"hydra/sweeper={sweeper} makes several runs; add -m")
     own = [text for text in hydra_config.overrides.task if not text.lstrip("+").startswith(NOT_SHOWN)]
     cell = Cell.from_values(values, own)
     if cell.config.study is None:

@@ -77,7 +77,7 @@ class RunConfig(TopLevel):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """A checked configuration from plain nested values; raises BadInput with one line."""
-        values = {k: v for k, v in values.items() if k not in ("zip", "cells", "hydra", "launcher")}
+        values = {k: v for k, v in values.items() if k not in ("zip", "cells", "hydra", "launcher", "search")}
         _check_keys(values)
         top = build(TopLevel, {k: v for k, v in values.items() if k not in COMPONENTS and k not in PARTS}, "")
         parts: dict[str, Any] = {}
