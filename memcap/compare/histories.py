@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
+from memcap.compare.matching import configuration_at_best_nuisance
 from memcap.records.run_folder import RunFolder
 
 STEP = "train/step"
@@ -53,20 +54,12 @@ def runs_to_draw(comparison: Comparison, at_most: int = MOST_RUNS) -> pd.DataFra
     runs those at the best N are kept first, and of these a run of every configuration before the second of any; of
     more configurations than that, an even choice. The same table gives the same runs.
     """
-    frame, axes, table = comparison.frame, comparison.axes, comparison.capacity
-    of_row = dict(zip(_keys(table, axes.compared), range(len(table)), strict=True))
-    configuration_R = np.array([of_row.get(key, -1) for key in _keys(frame, axes.compared)])
-    best = [f"best.{key}" for key in axes.nuisance]
-    best_nuisance = _keys(table, best)
-    nuisance = _keys(frame, axes.nuisance)
-    at_best_R = np.array(
-        [c >= 0 and nuisance[r] == best_nuisance[c] for r, c in enumerate(configuration_R)], dtype=bool
-    )
-    at_best_R &= frame[SIZE].notna().to_numpy()
+    frame, table = comparison.frame, comparison.capacity
+    configuration_R = configuration_at_best_nuisance(comparison)
     runs = pd.DataFrame({
         "configuration": configuration_R, "size": frame[SIZE].to_numpy(dtype=float, na_value=np.nan),
         "seed": frame[REPLICATE].to_numpy(), "row": np.arange(len(frame)),
-    })[at_best_R]  # fmt: skip
+    })[configuration_R >= 0]  # fmt: skip
     runs["places"] = _places_from(runs, table["best_num_samples"].to_numpy(dtype=float))
     runs = runs[runs["places"].abs() <= NEIGHBOURS]
     kept = _evenly(sorted(runs["configuration"].unique()), at_most)
@@ -120,15 +113,3 @@ def _evenly(items: Sequence[Any], at_most: int) -> list[Any]:
         return list(items)
     places = np.unique(np.linspace(0, len(items) - 1, at_most).round().astype(int))
     return [items[place] for place in places]
-
-
-def _keys(table: pd.DataFrame, names: Iterable[str]) -> list[tuple[Any, ...]]:
-    """The values of these columns row by row, comparable: absent values are equal, lists are text."""
-    columns = [[_comparable(value) for value in table[name].tolist()] for name in names]
-    return list(zip(*columns, strict=True)) if columns else [()] * len(table)
-
-
-def _comparable(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return repr(value)
-    return None if value is None or value != value else value
