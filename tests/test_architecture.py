@@ -32,6 +32,8 @@ LAYERS = (
     ("study",),  # reads records; knows nothing of training
     ("study_command",),
     ("show", "compare"),
+    ("plot",),  # figures of comparisons
+    ("compare_command",),
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
@@ -73,6 +75,10 @@ def unit(path: Path) -> str:
     """The line's name of a file: 'data' for memcap/data/order.py, '' for memcap/__init__.py."""
     if not path.is_relative_to(ROOT / "memcap"):
         return "hydra_plugins"
+    if path == ROOT / "memcap" / "compare" / "__main__.py":
+        return (
+            "compare_command"  # a command: it has its package's figures drawn, which stand above the package
+        )
     first = path.relative_to(ROOT / "memcap").parts[0].removesuffix(".py")
     return "" if first == "__init__" else first
 

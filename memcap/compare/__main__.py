@@ -6,9 +6,14 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memcap.errors import BadInput, nearest
 from memcap.study_command import run_command
+
+if TYPE_CHECKING:
+    from memcap.compare.comparison import Comparison
 
 USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
        python -m memcap.compare folder=DIR             all runs of an outputs folder
@@ -17,10 +22,23 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
+  figures=0                             no figures (1)
   verify=1                              trains one random run again, alone, and compares
   paths.outputs=DIR                     where the studies are (outputs)"""
 
-KEYS = ("study", "folder", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs")
+KEYS = (
+    "study",
+    "folder",
+    "y",
+    "x",
+    "hue",
+    "facet",
+    "nuisance",
+    "selection_seeds",
+    "figures",
+    "verify",
+    "paths.outputs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +53,7 @@ class Choices:
     facet: str | None = None
     nuisance: tuple[str, ...] | None = None
     selection_seeds: tuple[int, ...] | None = None
+    figures: bool = True
     verify: bool = False
     outputs: str = "outputs"
 
@@ -76,9 +95,16 @@ def run(chosen: Choices) -> None:
     folder = comparison_folder(frame, outputs)
     try:
         write(comparison, folder)
+        figures = _write_figures(comparison, folder) if chosen.figures else []
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
-    print_places(comparison, folder)
+    print_places(comparison, folder, figures)
+
+
+def _write_figures(comparison: Comparison, folder: Path) -> list[str]:
+    from memcap.plot.files import write_figures
+
+    return write_figures(comparison, folder)
 
 
 def parse(words: Sequence[str]) -> Choices:
@@ -89,8 +115,9 @@ def parse(words: Sequence[str]) -> Choices:
         raise BadInput(
             "give study=NAME[,NAME2] or folder=DIR; python -m memcap.compare --help lists the keys"
         )
-    if given.get("verify", "0") not in ("0", "1", "true", "false"):
-        raise BadInput(f"verify must be 1 or 0, got {given['verify']}")
+    for switch in ("figures", "verify"):
+        if given.get(switch, "0") not in ("0", "1", "true", "false"):
+            raise BadInput(f"{switch} must be 1 or 0, got {given[switch]}")
     return Choices(
         study=study,
         folder=given.get("folder"),
@@ -100,6 +127,7 @@ def parse(words: Sequence[str]) -> Choices:
         facet=given.get("facet"),
         nuisance=tuple(_list(given["nuisance"])) if "nuisance" in given else None,
         selection_seeds=_seeds(given["selection_seeds"]) if "selection_seeds" in given else None,
+        figures=given.get("figures", "1") in ("1", "true"),
         verify=given.get("verify", "0") in ("1", "true"),
         outputs=given.get("paths.outputs", "outputs"),
     )

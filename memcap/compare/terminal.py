@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -35,11 +35,13 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
         print(f"verified: {verified}")
 
 
-def print_places(comparison: Comparison, folder: Path) -> None:
-    """Where the files are and what to type next."""
+def print_places(comparison: Comparison, folder: Path, figures: Sequence[str] = ()) -> None:
+    """Where the files and figures are and what to type next."""
     print(
         f"files:    {quote(str(folder))}  (capacity.csv, runs.csv, curves.csv, ledger.csv, fits.json, alarms.json)"
     )
+    if figures:
+        print(f"figures:  {', '.join(figures)}, as .png and .svg there")
     for line in _suggestions(comparison):
         print(f"next:     {line}")
 
