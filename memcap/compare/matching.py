@@ -14,8 +14,13 @@ from memcap.compare.comparison import Comparison
 
 def row_keys(table: pd.DataFrame, names: Iterable[str]) -> list[tuple[Any, ...]]:
     """The values of these columns row by row, comparable: absent values are equal, lists are text."""
-    columns = [[comparable(value) for value in table[name].tolist()] for name in names]
+    columns = [_comparable_values(table[name]) for name in names]
     return list(zip(*columns, strict=True)) if columns else [()] * len(table)
+
+
+def _comparable_values(column: pd.Series) -> list[Any]:
+    plain = column.dtype.kind in "iub" or (pd.api.types.is_numeric_dtype(column) and not column.hasnans)
+    return column.tolist() if plain else [comparable(value) for value in column.tolist()]
 
 
 def comparable(value: Any) -> Any:

@@ -17,6 +17,7 @@ from memcap.compare.references import exact_reference
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison
 from memcap.plot.hues import Hues, configurations_to_draw
+from memcap.plot.lines import CROWDED, by_configuration, draw_diamonds, mark
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, from_zero, place_legend, scale
 
 
@@ -45,10 +46,7 @@ def capacity_curves(
     ax = axes_or_new(ax)
     hues = Hues.of(comparison, hue, comparison.axes.shown)
     chosen, note = configurations_to_draw(comparison, hues)
-    by_configuration = curves.assign(configuration=configuration_of(curves, comparison)).groupby(
-        "configuration"
-    )
-    _draw_lines(ax, comparison, dict(iter(by_configuration)), chosen, hues)
+    _draw_lines(ax, comparison, chosen, hues)
     sizes = curves["num_samples"].to_numpy(dtype=float)
     wide = bool(sizes.max() >= 100 * sizes.min())
     scale(ax.xaxis, sizes, logarithmic=wide)
@@ -61,13 +59,7 @@ def capacity_curves(
             known["num_samples"], known["diagonal"], color=GREY, linestyle=":", linewidth=1.2, zorder=1
         )
         ax.add_artist(line)  # not add_line: the diagonal may leave the picture
-    what = (
-        "memorized samples"
-        if unit == "samples"
-        else "memorized bits"
-        if unit == "bits"
-        else comparison.quantity.metric
-    )
+    what = {"samples": "memorized samples", "bits": "memorized bits"}.get(unit, comparison.quantity.metric)
     finish(ax, "N (samples)", what)
     if isinstance(legend, str):
         hues.color_bar(ax)
@@ -78,40 +70,40 @@ def capacity_curves(
 
 
 def _draw_lines(
-    ax: Axes,
-    comparison: Comparison,
-    lines: dict[Any, pd.DataFrame],
-    chosen: list[tuple[int, tuple[Any, ...]]],
-    hues: Hues,
+    ax: Axes, comparison: Comparison, chosen: list[tuple[int, tuple[Any, ...]]], hues: Hues
 ) -> None:
     """Lines, bands and marks."""
-    value = f"capacity_{comparison.quantity.unit}"
-    crowded = len(chosen) > 10
+    columns = comparison.curves[["num_samples", "mean", "low", "high", "diverged_share"]]
+    lines = by_configuration(columns, configuration_of(comparison.curves, comparison))
+    crowded = len(chosen) > CROWDED
     for number, key in chosen:
-        line, row, color = lines[number], comparison.capacity.iloc[number], hues.color(key)
-        x, mean = line["num_samples"].to_numpy(), line["mean"].to_numpy()
+        line, color = lines[number], hues.color(key)
+        x, mean, diverged = line["num_samples"], line["mean"], line["diverged_share"] > 0
         marker = "" if crowded else hues.marker(key)
         ax.plot(x, mean, color=color, marker=marker, markersize=3.5, linewidth=1.3, zorder=2)
-        if line["low"].notna().any() and not crowded:
+        if not crowded and not np.isnan(line["low"]).all():
             ax.fill_between(x, line["low"], line["high"], color=color, alpha=0.18, linewidth=0)
-        diverged = line["diverged_share"].to_numpy() > 0
-        ax.plot(x[diverged], mean[diverged], "x", color=color, markersize=7, zorder=3)
-        half = (row["ci_high"] - row["ci_low"]) / 2
-        ax.errorbar(
-            row["best_num_samples"], row[value], None if np.isnan(half) else half, fmt="D", color=color,
-            markersize=4 if crowded else 6, markeredgecolor="black", markeredgewidth=0.8, capsize=3, zorder=4,
-        )  # fmt: skip
-        for x_exact, y_exact in _references(comparison, row):
-            ax.plot(x_exact, y_exact, "*", color=color, markersize=11, markeredgecolor="black", zorder=5)
+        if diverged.any():
+            ax.plot(x[diverged], mean[diverged], "x", color=color, markersize=7, zorder=3)
+    table = comparison.capacity.iloc[[number for number, _ in chosen]]
+    colors: Any = [hues.color(key) for _, key in chosen]
+    x, y = table["best_num_samples"].to_numpy(), table[f"capacity_{comparison.quantity.unit}"].to_numpy()
+    half = (table["ci_high"] - table["ci_low"]).to_numpy() / 2
+    ax.errorbar(x, y, half, fmt="none", ecolor=colors, elinewidth=1.6, zorder=3)
+    draw_diamonds(ax, x, y, colors, crowded=crowded)
+    known = [(*at, color) for at, color in zip(_references(comparison, table), colors, strict=True) if at]
+    for x_exact, y_exact, color in known:
+        ax.plot(x_exact, y_exact, "*", color=color, markersize=11, markeredgecolor="black", zorder=5)
 
 
-def _references(comparison: Comparison, row: pd.Series) -> Iterator[tuple[float, float]]:
+def _references(comparison: Comparison, table: pd.DataFrame) -> list[tuple[float, float] | tuple[()]]:
+    """N and y of the exact reference of each configuration, empty where none is known."""
     unit = comparison.quantity.unit
     if comparison.quantity.metric not in ("memory/bits", "memory/bits_clamped", "memory/memorized_samples"):
-        return
-    found = exact_reference({**comparison.axes.fixed, **{str(key): value for key, value in row.items()}})
-    if found is not None:
-        yield found.num_samples, found.bits if unit == "bits" else found.num_samples
+        return [()] * len(table)
+    fixed, rows = comparison.axes.fixed, table[list(comparison.axes.compared)].to_dict("records")
+    found = [exact_reference({**fixed, **{str(key): value for key, value in row.items()}}) for row in rows]
+    return [(f.num_samples, f.bits if unit == "bits" else f.num_samples) if f else () for f in found]
 
 
 def _scale_vertically(ax: Axes, curves: pd.DataFrame, wide: bool) -> None:
@@ -126,22 +118,11 @@ def _scale_vertically(ax: Axes, curves: pd.DataFrame, wide: bool) -> None:
 def _marks(comparison: Comparison, diagonal: bool) -> Iterator[Artist]:
     table, curves = comparison.capacity, comparison.curves
     interval = "" if table["ci_low"].isna().all() else ", 95 % CI"
-    yield Line2D(
-        [], [], color="0.6", marker="D", linestyle="", markeredgecolor="black", label=f"capacity{interval}"
-    )
+    yield mark(f"capacity{interval}")
     if diagonal:
         label = "all memorized" if comparison.quantity.unit == "samples" else "all memorized, N log₂ V"
-        yield Line2D([], [], color=GREY, linestyle=":", label=label)
-    if any(True for _, row in table.iterrows() for _ in _references(comparison, row)):
-        yield Line2D(
-            [],
-            [],
-            color="0.6",
-            marker="*",
-            linestyle="",
-            markersize=9,
-            markeredgecolor="black",
-            label="exact",
-        )
+        yield mark(label, color=GREY, linestyle=":")
+    if any(_references(comparison, table)):
+        yield mark("exact", color="0.6", marker="*", linestyle="", markersize=9, markeredgecolor="black")
     if (curves["diverged_share"] > 0).any():
-        yield Line2D([], [], color="0.3", marker="x", linestyle="", label="some runs diverged")
+        yield mark("some runs diverged", color="0.3", marker="x", linestyle="")

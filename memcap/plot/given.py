@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from memcap.compare.comparison import Comparison, compare
-from memcap.compare.matching import matching, row_keys
+from memcap.compare.matching import row_keys
 from memcap.errors import BadInput, nearest
 
 
@@ -24,19 +25,36 @@ def as_comparison(given: Comparison | pd.DataFrame) -> Comparison:
     )
 
 
-def part(comparison: Comparison, where: Mapping[str, Any]) -> Comparison:
-    """The comparison of the runs with these values alone, its numbers unchanged."""
-    if not where:
-        return comparison
-    return dataclasses.replace(
-        comparison,
-        frame=matching(comparison.frame, where),
-        capacity=matching(comparison.capacity, where),
-        curves=matching(comparison.curves, where),
-        fits=matching(comparison.fits, where),
-        jamming=matching(comparison.jamming, where),
-        ledger=matching(comparison.ledger, where),
-    )
+def parts(comparison: Comparison, keys: Sequence[str]) -> dict[tuple[Any, ...], Comparison]:
+    """The comparison for each combination of values of these keys alone, numbers unchanged; of no keys, all of it."""
+    found = list(dict.fromkeys(row_keys(comparison.capacity, keys)))
+    tables = {
+        name: _split(getattr(comparison, name), keys, found)
+        for name in ("frame", "capacity", "curves", "fits", "jamming", "ledger")
+    }
+    return {
+        value: dataclasses.replace(
+            comparison,
+            frame=tables["frame"][i],
+            capacity=tables["capacity"][i],
+            curves=tables["curves"][i],
+            fits=tables["fits"][i],
+            jamming=tables["jamming"][i],
+            ledger=tables["ledger"][i],
+        )
+        for i, value in enumerate(found)
+    }
+
+
+def _split(table: pd.DataFrame, keys: Sequence[str], found: Sequence[tuple[Any, ...]]) -> list[pd.DataFrame]:
+    """The rows of each combination; a key that is no column (of a table of fits) does not choose."""
+    there = [place for place, key in enumerate(keys) if key in table]
+    if not there:
+        return [table] * len(found)
+    wanted = [tuple(value[place] for place in there) for value in found]
+    number = {value: n for n, value in enumerate(dict.fromkeys(wanted))}
+    own = np.array([number.get(key, -1) for key in row_keys(table, [keys[place] for place in there])])
+    return [table[own == number[value]] for value in wanted]
 
 
 def varying(comparison: Comparison, keys: Iterable[str]) -> tuple[str, ...]:

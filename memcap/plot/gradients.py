@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from memcap.compare.comparison import Comparison
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison, require
 from memcap.plot.hues import Hues
+from memcap.plot.lines import mark
 from memcap.plot.over_samples import draw_over_samples, over_samples
 from memcap.plot.panel import Entries, axes_or_new, finish, place_legend, scale
 from memcap.plot.training import training
@@ -62,8 +62,5 @@ def gradients(
     finish(ax, "N (samples)", LABELS.get(metric, metric))
     if isinstance(legend, str):
         hues.color_bar(ax)
-    capacity = Line2D(
-        [], [], color="0.6", marker="D", linestyle="", markeredgecolor="black", label="N of capacity"
-    )
-    place_legend(ax, [*hues.handles(), capacity], hues.legend_title(note), legend)
+    place_legend(ax, [*hues.handles(), mark("N of capacity")], hues.legend_title(note), legend)
     return ax

@@ -60,6 +60,7 @@ class Hues:
         )
         self._numbers, self._named = numbers, not numeric
         self._norm = self._normalization()
+        self._colors = self._all_colors()
 
     @classmethod
     def of(
@@ -82,12 +83,7 @@ class Hues:
 
     def color(self, value: tuple[Any, ...]) -> Any:
         """The colour of one combination of values (of ``row_keys``)."""
-        place = self._place[value]
-        if not self.ordered:
-            return DISTINCT[place]
-        if self.many:
-            return colormaps["viridis"](self._norm(self._numbers[place]))
-        return colormaps["viridis"](0.88 * place / max(1, len(self.values) - 1))
+        return self._colors[self._place[value]]
 
     def marker(self, value: tuple[Any, ...]) -> str:
         """Its marker: one of its own unless the colours are ordered."""
@@ -135,6 +131,13 @@ class Hues:
     def widest_label(self) -> int:
         """Letters of the longest entry of its legend or colour bar."""
         return max((len(self.label(value)) for value in self.values), default=0)
+
+    def _all_colors(self) -> list[Any]:
+        if not self.ordered:
+            return list(DISTINCT[: len(self.values)])
+        if self.many:
+            return list(colormaps["viridis"](self._norm(self._numbers)))
+        return list(colormaps["viridis"](np.linspace(0, 0.88, len(self.values))))
 
     def _normalization(self) -> Normalize:
         low, high = min(self._numbers, default=0.0), max(self._numbers, default=1.0)

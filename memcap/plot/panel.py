@@ -82,7 +82,7 @@ class Decades(LogLocator):
 
 
 class DecadeFormatter(Formatter):
-    """Plain numbers where there are few decades, powers of ten elsewhere; in letters, since mathtext is slow to parse."""
+    """Plain numbers where there are few decades, powers of ten elsewhere; as text, since mathtext is slow to parse."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         low, high = self.axis.get_view_interval()  # type: ignore[union-attr]

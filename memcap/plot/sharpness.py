@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import configuration_of
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison, require
 from memcap.plot.hues import Hues, configurations_to_draw
+from memcap.plot.lines import by_configuration, mark
 from memcap.plot.over_samples import draw_over_samples, over_samples
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
 
@@ -71,25 +71,26 @@ def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hue
         return False
     numbers = configuration_of(jumps, comparison).tolist()
     row_of = dict(zip(numbers, jumps.to_dict("records"), strict=True))
-    lines = dict(iter(table.groupby("configuration")))
-    drawn = False
+    lines = by_configuration(table, table["configuration"].to_numpy())
+    bars: list[tuple[float, float, float, float]] = []
     for number, key in configurations_to_draw(comparison, hues)[0]:
         row, line = row_of.get(number), lines.get(number)
         if row is None or line is None:
             continue
         if not np.isnan(row["exact_num_samples"]):
             ax.axvline(row["exact_num_samples"], color=hues.color(key), linestyle=":", linewidth=1)
-        if not row["jump"]:
-            continue
-        at, low, high = row["jump_num_samples"], row["jump_low"], row["jump_high"]
-        height = np.exp(np.interp(at, line["num_samples"], np.log(line["center"])))
-        ends = None if np.isnan(low) else [[max(0.0, at - low)], [max(0.0, high - at)]]
-        ax.errorbar(
-            at, height, xerr=ends, fmt="|", color="black", markersize=9, capsize=3.5, markeredgewidth=1.4,
-            linewidth=1.4, zorder=5,
-        )  # fmt: skip
-        drawn = True
-    return drawn
+        if row["jump"]:
+            at, low, high = row["jump_num_samples"], row["jump_low"], row["jump_high"]
+            height = np.exp(np.interp(at, line["num_samples"], np.log(line["center"])))
+            bars.append((at, height, max(0.0, at - low), max(0.0, high - at)))
+    if not bars:
+        return False
+    x, y, left, right = np.array(bars).T
+    ax.errorbar(
+        x, y, xerr=np.nan_to_num([left, right]), fmt="|", color="black", markersize=9, capsize=3.5,
+        markeredgewidth=1.4, linewidth=1.4, zorder=5,
+    )  # fmt: skip
+    return True
 
 
 def _threshold(comparison: Comparison, metric: str) -> float | None:
@@ -104,12 +105,8 @@ def _threshold(comparison: Comparison, metric: str) -> float | None:
 
 
 def _marks(jumps: bool, threshold: float | None) -> Iterator[Artist]:
-    yield Line2D(
-        [], [], color="0.6", marker="D", linestyle="", markeredgecolor="black", label="N of capacity"
-    )
+    yield mark("N of capacity")
     if jumps:
-        yield Line2D(
-            [], [], color="black", marker="|", markersize=9, linewidth=1.4, label="jump of λ₁(H), 95 % CI"
-        )
+        yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
     if threshold is not None:
-        yield Line2D([], [], color=GREY, linestyle="--", label="stability threshold")
+        yield mark("stability threshold", color=GREY, linestyle="--")

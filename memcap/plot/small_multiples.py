@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,13 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
-from memcap.compare.matching import row_keys
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
-from memcap.plot.given import as_comparison, checked_keys, part, varying
+from memcap.plot.given import as_comparison, checked_keys, parts, varying
 from memcap.plot.hues import Hues, key_label, value_label
 from memcap.plot.panel import GREY, Entries, place_legend
+from memcap.plot.sharpness import PRECONDITIONED, RAW, THRESHOLD
+from memcap.plot.training import LOSSES
 
 PANEL_INCHES = (3.5, 2.5)
 MOST_PANELS = 12
@@ -47,7 +50,8 @@ def figure(
     over_parameters = draw is capacity_against_parameters
     hue_keys, facet_keys = _placed(comparison, hue, facet, over_parameters)
     hues = Hues(comparison.capacity, hue_keys)
-    found = list(dict.fromkeys(row_keys(comparison.capacity, facet_keys)))
+    of_value = parts(_slim(comparison, [*(metrics or []), str(options.get("metric"))]), facet_keys)
+    found = list(of_value)
     chosen = _evenly(found, MOST_ROWS if metrics else MOST_PANELS)
     columns = len(metrics) if metrics else min(COLUMNS, len(chosen))
     rows = len(chosen) if metrics else -(-len(chosen) // columns)
@@ -58,12 +62,11 @@ def figure(
     made.suptitle(words, fontsize="medium", y=1 - 0.08 / made.get_figheight(), va="top")
     entries, problems = Entries(), []
     for number, value in enumerate(chosen):
-        selected = part(comparison, dict(zip(facet_keys, value, strict=True)))
         for column, metric in enumerate(metrics or [None]):
             ax = panels[number, column] if metrics else panels.flat[number]
             given = {**options, **({} if metric is None else {"metric": metric})}
             try:
-                draw(selected, ax, hue=hues, legend="below" if below else entries, **given)
+                draw(of_value[value], ax, hue=hues, legend="below" if below else entries, **given)
             except BadInput as problem:
                 ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", color=GREY)
                 problems.append(problem)
@@ -75,6 +78,14 @@ def figure(
     hues.color_bar(panels[0, -1])
     _label_outer(panels, len(chosen) * (len(metrics) if metrics else 1), bool(metrics))
     return made
+
+
+def _slim(comparison: Comparison, metrics: Sequence[str]) -> Comparison:
+    """The same with few columns in its frame: tables of 170 are slow to cut."""
+    axes, frame = comparison.axes, comparison.frame
+    wanted = {"run_id", "status", REPLICATE, SIZE, "optimizer.kind", RAW, PRECONDITIONED, THRESHOLD, *LOSSES}
+    wanted |= {*axes.compared, *axes.nuisance, *metrics, comparison.quantity.metric, "gradients/coherence"}
+    return dataclasses.replace(comparison, frame=frame[[name for name in frame if name in wanted]])
 
 
 def _grid(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from memcap.compare.comparison import Comparison
@@ -18,11 +17,11 @@ from memcap.compare.histories import STEP, load_histories, runs_to_draw
 from memcap.compare.matching import configuration_of
 from memcap.plot.given import as_comparison, require
 from memcap.plot.hues import Hues, configurations_to_draw
+from memcap.plot.lines import CROWDED, by_configuration, mark
 from memcap.plot.panel import Entries, axes_or_new, finish, from_zero, place_legend, power_of_ten, scale
 from memcap.study.units import unit
 
 LOSSES = ("train/loss_nats", "train/loss_mse")
-CROWDED = 10
 
 
 def training(
@@ -58,35 +57,44 @@ def training(
     ax = axes_or_new(ax)
     hues = Hues.of(comparison, hue, comparison.axes.shown)
     configuration = dict(zip(runs["run_id"], configuration_of(runs, comparison).tolist(), strict=True))
-    lines = dict(iter(table.groupby(table["run_id"].map(configuration))))
+    columns = table[["run_id", STEP, metric]]
+    lines = by_configuration(columns, table["run_id"].map(configuration).to_numpy(dtype=int))
     chosen, note = configurations_to_draw(comparison, hues)
     for number, key in chosen:
         if number in lines:
-            _draw_runs(ax, lines[number], metric, hues.color(key), crowded=len(chosen) > CROWDED)
+            line = lines[number]
+            steps, values = (_of_runs(line["run_id"], line[name]) for name in (STEP, metric))
+            _draw_runs(ax, steps, values, hues.color(key), crowded=len(chosen) > CROWDED)
     _scale_steps(ax, table[STEP].to_numpy())
-    values = table[metric].to_numpy()
-    scale(ax.yaxis, values, logarithmic=None if (values > 0).all() else False)
+    every = table[metric].to_numpy()
+    scale(ax.yaxis, every, logarithmic=None if (every > 0).all() else False)
     finish(ax, "steps", _label(metric))
     if isinstance(legend, str):
         hues.color_bar(ax)
-    marks = (
-        [Line2D([], [], color="0.5", linewidth=0.7, label="each seed")] if runs["seed"].nunique() > 1 else []
-    )
+    marks = [mark("each seed", color="0.5", linewidth=0.7)] if runs["seed"].nunique() > 1 else []
     place_legend(ax, [*hues.handles(), *marks], hues.legend_title(note), legend)
     return ax
 
 
-def _draw_runs(ax: Axes, table: pd.DataFrame, metric: str, color: Any, *, crowded: bool) -> None:
-    runs = [run for _, run in table.groupby("run_id", sort=False)]
-    if len(runs) == 1:
-        ax.plot(runs[0][STEP], runs[0][metric], color=color, linewidth=1.3, zorder=2)
-    elif not crowded:
-        points = [run[[STEP, metric]].to_numpy() for run in runs]
+def _of_runs(run_id: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Values of rows that stand run by run, one array for each run."""
+    return np.split(values, np.flatnonzero(run_id[1:] != run_id[:-1]) + 1)
+
+
+def _draw_runs(
+    ax: Axes, steps: Sequence[np.ndarray], values: Sequence[np.ndarray], color: Any, *, crowded: bool
+) -> None:
+    """The runs of one configuration, and their mean where all of them were measured."""
+    if len(steps) == 1:
+        ax.plot(steps[0], values[0], color=color, linewidth=1.3, zorder=2)
+        return
+    if not crowded:
+        points = [np.stack(run, 1) for run in zip(steps, values, strict=True)]
         ax.add_collection(LineCollection(points, colors=[color], linewidths=0.6, alpha=0.5, zorder=2))
-    if len(runs) > 1:
-        by_step = table.groupby(STEP)[metric].agg(["mean", "size"])
-        common = by_step[by_step["size"] == len(runs)]
-        ax.plot(common.index, common["mean"], color=color, linewidth=1.6, zorder=3)
+    at, place = np.unique(np.concatenate(steps), return_inverse=True)
+    common = np.bincount(place) == len(steps)
+    mean = np.bincount(place, np.concatenate(values)) / len(steps)
+    ax.plot(at[common], mean[common], color=color, linewidth=1.6, zorder=3)
 
 
 def _scale_steps(ax: Axes, steps: np.ndarray) -> None:
