@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ def _title(comparison: Comparison) -> str:
     seeds = frame["seed"].nunique()
     words = [", ".join(studies) if len(studies) <= 3 else f"{len(studies)} studies"]
     words.append(f"{seeds} {'seed' if seeds == 1 else 'seeds'}")
-    if isinstance(fixed.get("budget.steps"), int):
-        words.append(f"{fixed['budget.steps']:,} steps")
+    if isinstance(fixed.get("budget.steps"), Integral):
+        words.append(f"{int(fixed['budget.steps']):,} steps")
     return " · ".join(word for word in words if word)
 
 

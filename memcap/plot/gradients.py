@@ -19,9 +19,9 @@ from memcap.plot.training import training
 COHERENCE, CANCELLATION, NOISE = "gradients/coherence", "gradients/cancellation", "gradients/noise_scale"
 METRICS = (COHERENCE, CANCELLATION, NOISE)
 LABELS = {
-    COHERENCE: "coherence ‖Σgᵢ‖² / (N Σ‖gᵢ‖²)",
-    CANCELLATION: "cancellation Σ‖gᵢ‖ / N (nats per weight)",
-    NOISE: "noise scale tr Σ / ‖∇ℓ‖² (samples)",
+    COHERENCE: "coherence (1: all agree)",
+    CANCELLATION: "cancellation (nats per weight)",
+    NOISE: "noise scale (samples)",
 }
 
 

@@ -19,7 +19,7 @@ from memcap.plot.over_samples import draw_over_samples, over_samples
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
 
 RAW, PRECONDITIONED, THRESHOLD = "sharpness/top_eigenvalue", "sharpness/preconditioned", "sharpness/threshold"
-LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned sharpness λ₁(D⁻¹H)"}
+LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
 
 
 def sharpness(

@@ -111,7 +111,7 @@ def _grid(
 
 
 def _left_out(drawn: int, found: int) -> str:
-    return f"{drawn} of {found} panels" if drawn < found else ""
+    return f"{drawn} of {found} facets" if drawn < found else ""
 
 
 def _label_outer(panels: np.ndarray, number: int, columns_differ: bool) -> None:
