@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from memcap.errors import BadInput, nearest
@@ -24,6 +25,7 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
   figures=0                             no figures (1)
   verify=1                              trains one random run again, alone, and compares
+  report=0                              leaves report.html out
   paths.outputs=DIR                     where the studies are (outputs)"""
 
 KEYS = (
@@ -37,6 +39,7 @@ KEYS = (
     "selection_seeds",
     "figures",
     "verify",
+    "report",
     "paths.outputs",
 )
 
@@ -55,6 +58,7 @@ class Choices:
     selection_seeds: tuple[int, ...] | None = None
     figures: bool = True
     verify: bool = False
+    report: bool = True
     outputs: str = "outputs"
 
 
@@ -96,15 +100,24 @@ def run(chosen: Choices) -> None:
     try:
         write(comparison, folder)
         figures = _write_figures(comparison, folder) if chosen.figures else []
+        report = _write_report(comparison, folder) if chosen.report else None
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
     print_places(comparison, folder, figures)
+    if report is not None:
+        print(f"report:   {quote(str(report))}")
 
 
 def _write_figures(comparison: Comparison, folder: Path) -> list[str]:
     from memcap.plot.files import write_figures
 
     return write_figures(comparison, folder)
+
+
+def _write_report(comparison: Comparison, folder: Path) -> Path:
+    from memcap.compare.report.page import write_report
+
+    return write_report(comparison, folder)
 
 
 def parse(words: Sequence[str]) -> Choices:
@@ -115,7 +128,7 @@ def parse(words: Sequence[str]) -> Choices:
         raise BadInput(
             "give study=NAME[,NAME2] or folder=DIR; python -m memcap.compare --help lists the keys"
         )
-    for switch in ("figures", "verify"):
+    for switch in ("figures", "verify", "report"):
         if given.get(switch, "0") not in ("0", "1", "true", "false"):
             raise BadInput(f"{switch} must be 1 or 0, got {given[switch]}")
     return Choices(
@@ -129,6 +142,7 @@ def parse(words: Sequence[str]) -> Choices:
         selection_seeds=_seeds(given["selection_seeds"]) if "selection_seeds" in given else None,
         figures=given.get("figures", "1") in ("1", "true"),
         verify=given.get("verify", "0") in ("1", "true"),
+        report=given.get("report", "1") in ("1", "true"),
         outputs=given.get("paths.outputs", "outputs"),
     )
 

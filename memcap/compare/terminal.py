@@ -25,7 +25,7 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
     """Capacities, axes, fits, jumps, what was left out, alarms, on stdout."""
     _print_capacities(comparison)
     _print_axes(comparison)
-    for line in [*_fit_lines(comparison), *_jump_lines(comparison)]:
+    for line in [*fit_lines(comparison), *jump_lines(comparison)]:
         print(line)
     for problem in comparison.frame.attrs.get("unusable", []):
         print(f"left out: {problem}")
@@ -92,7 +92,7 @@ def _print_axes(comparison: Comparison) -> None:
         print(f"seeds:    {SPLITS[split]}")
 
 
-def _fit_lines(comparison: Comparison) -> Iterator[str]:
+def fit_lines(comparison: Comparison) -> Iterator[str]:
     table, unit = comparison.fits, comparison.quantity.unit
     if table.empty:
         return
@@ -115,7 +115,7 @@ def _ends(row: pd.Series, name: str) -> str:
     return "(no CI)" if low != low else f"[{low:.3f}, {high:.3f}]"
 
 
-def _jump_lines(comparison: Comparison) -> Iterator[str]:
+def jump_lines(comparison: Comparison) -> Iterator[str]:
     table = comparison.jamming
     if table.empty or table["jump"].isna().all():
         return

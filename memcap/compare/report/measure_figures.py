@@ -1,0 +1,193 @@
+"""Measures as figures: loss and bits over steps, sharpness and gradients against N."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memcap.compare.histories import STEP, load_histories, runs_to_draw
+from memcap.compare.report.capacity_figures import INK, LOG_SPAN, axis, points
+from memcap.compare.report.drawing import MOST_POINTS, SYMBOLS, Drawing, Figure, Panel, faint
+from memcap.compare.report.embedding import chart_text, numbers, rounded
+
+MOST_JUMPS = 6  # in one plot; the table has all
+OVER_STEPS = {
+    "train/loss_nats": "loss, nats per sample",
+    "train/loss_mse": "loss, mean squared error",
+    "memory/bits": "memory/bits",
+}
+GRADIENTS = {
+    "gradients/coherence": "‖Σ g‖² / (N Σ ‖g‖²)",
+    "gradients/cancellation": "Σ ‖g‖ / N",
+    "gradients/cancellation_unmemorized": "Σ ‖g‖ / N, not memorized",
+    "gradients/noise_scale": "tr Σ / ‖∇ℓ‖²",
+}
+SHARPNESS = {
+    "sharpness/top_eigenvalue": "λ₁(H)",
+    "sharpness/preconditioned": "λ₁(D⁻¹H)",
+}
+
+
+def training(drawing: Drawing) -> list[Figure]:
+    """A line for each run that ``runs_to_draw`` chooses: loss and bits over steps."""
+    runs = runs_to_draw(drawing.comparison)
+    table = load_histories(runs, list(OVER_STEPS))
+    if table.empty or table[STEP].nunique() < 2:
+        return []
+    row_of = {run_id: row for row, run_id in enumerate(drawing.frame["run_id"].tolist())}
+    histories = {str(run_id): history for run_id, history in table.groupby("run_id", sort=False)}
+    figures = []
+    for metric, title in OVER_STEPS.items():
+        found = table[metric].dropna()
+        if found.empty:
+            continue
+        positive = found[(found > 0) & metric.startswith("train/")]
+        layout = {"xaxis": axis("steps", type="log", dtick=1), "yaxis": _vertical(title, positive)}
+        figures += _over_steps(drawing, metric, histories, row_of, layout)
+    return figures
+
+
+def _over_steps(
+    drawing: Drawing,
+    metric: str,
+    histories: dict[str, pd.DataFrame],
+    row_of: dict[str, int],
+    layout: dict[str, Any],
+) -> Iterator[Figure]:
+    for panel in drawing.panels:
+        data: list[dict[str, Any]] = []
+        named: set[int] = set()
+        for run_id, history in histories.items():
+            row = row_of[run_id]
+            configuration = int(drawing.configuration_R[row])
+            own = history[[STEP, metric]].dropna()
+            own = own[own[STEP] > 0]
+            if configuration not in panel.names or own.empty:
+                continue
+            data.append({
+                "x": own[STEP].tolist(), "y": numbers(own[metric], 5), "mode": "lines", "hoverinfo": "none",
+                "line": {"color": faint(panel.colors[configuration], 0.6), "width": 1.2},
+                "legendgroup": str(configuration), "name": panel.names[configuration],
+                "showlegend": configuration not in named, "customdata": [row] * len(own),
+            })  # fmt: skip
+            named.add(configuration)
+        if data:
+            yield _figure(panel, data, layout, metric)
+
+
+def sharpness(drawing: Drawing) -> list[Figure]:
+    """Raw and preconditioned sharpness at the end of training, with the jump of the raw one and the N of capacity."""
+    figures = _against_size(drawing, SHARPNESS)
+    for figure, panel in figures:
+        if figure["metric"] == "sharpness/top_eigenvalue":
+            figure["layout"] |= _jumps(drawing, panel)
+        else:
+            figure["data"] += _threshold(drawing, panel)
+    return [figure for figure, _ in figures]
+
+
+def gradients(drawing: Drawing) -> list[Figure]:
+    """Per-sample gradients at the end of training, raw and preconditioned."""
+    preconditioned = {
+        name.replace("gradients/", "gradients/preconditioned/"): s for name, s in GRADIENTS.items()
+    }
+    return [figure for figure, _ in _against_size(drawing, {**GRADIENTS, **preconditioned})]
+
+
+def _against_size(drawing: Drawing, metrics: dict[str, str]) -> list[tuple[Figure, Panel]]:
+    """A plot per metric and panel: runs at the best nuisance values, and their geometric mean over seeds."""
+    figures = []
+    for metric, symbol in metrics.items():
+        if metric not in drawing.frame:
+            continue
+        for panel in drawing.panels:
+            runs = {number: drawing.best_runs(number, metric) for number in panel.configurations}
+            runs = {number: table[table["value"] > 0] for number, table in runs.items()}
+            sizes = pd.concat([table["num_samples"] for table in runs.values()])
+            if sizes.nunique() < 2:
+                continue
+            few = len(sizes) <= MOST_POINTS
+            data = [
+                trace for number, table in runs.items() for trace in _mean(drawing, panel, number, table, few)
+            ]
+            values = pd.concat([table["value"] for table in runs.values()])
+            layout = {
+                "xaxis": axis("N, training samples", rangemode="tozero"),
+                "yaxis": _vertical(symbol, values),
+            }
+            figures.append((_figure(panel, data, layout, metric), panel))
+    return figures
+
+
+def _mean(
+    drawing: Drawing, panel: Panel, configuration: int, runs: pd.DataFrame, with_runs: bool
+) -> Iterator[dict[str, Any]]:
+    if runs.empty:
+        return
+    color = panel.colors[configuration]
+    group = {"legendgroup": str(configuration), "hoverinfo": "none"}
+    if with_runs:
+        yield points(runs, color, group)
+    means = np.log(runs["value"]).groupby(runs["num_samples"]).mean()
+    symbol = SYMBOLS[panel.configurations.index(configuration) % len(SYMBOLS)]
+    yield {
+        **group, "x": numbers(means.index), "y": numbers(np.exp(means)), "name": panel.names[configuration],
+        "mode": "lines+markers", "line": {"color": color, "width": 2}, "marker": {"size": 6, "symbol": symbol},
+        "customdata": [drawing.point_of_runs(configuration, size) for size in means.index],
+    }  # fmt: skip
+
+
+def _jumps(drawing: Drawing, panel: Panel) -> dict[str, Any]:
+    """The N of each jump as a line with its interval as a band, in the colour of its configuration."""
+    table = drawing.comparison.jamming
+    if table.empty:
+        return {}
+    shapes: list[dict[str, Any]] = []
+    of_row = drawing.configuration_of(table)
+    rows = [(c, table.iloc[r]) for r, c in enumerate(of_row) if c in panel.names and table["jump"].iloc[r]]
+    for configuration, row in rows[:MOST_JUMPS]:
+        color = panel.colors[int(configuration)]
+        upright = {"yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+        if row["jump_low"] == row["jump_low"]:
+            ends = {"x0": rounded(row["jump_low"]), "x1": rounded(row["jump_high"])}
+            shapes.append(
+                {**upright, **ends, "type": "rect", "fillcolor": faint(color, 0.10), "line": {"width": 0}}
+            )
+        at = rounded(row["jump_num_samples"])
+        line = {"color": color, "width": 1.5, "dash": "dot"}
+        shapes.append({**upright, "type": "line", "x0": at, "x1": at, "line": line})
+    return {"shapes": shapes}
+
+
+def _threshold(drawing: Drawing, panel: Panel) -> Iterator[dict[str, Any]]:
+    """Where training gets unstable, if it is the same for all runs that are drawn."""
+    if "sharpness/threshold" not in drawing.frame:
+        return
+    drawn = drawing.at_best_R & np.isin(drawing.configuration_R, panel.configurations)
+    values = drawing.frame["sharpness/threshold"][drawn].dropna().unique()
+    if len(values) == 1 and values[0] > 0:
+        sizes = drawing.frame["num_samples"] if "num_samples" in drawing.frame else pd.Series([0.0])
+        yield {
+            "x": [0, rounded(sizes.max())], "y": [rounded(values[0])] * 2, "mode": "lines", "hoverinfo": "skip",
+            "name": "unstable above", "line": {"color": INK, "width": 1.5, "dash": "dash"},
+        }  # fmt: skip
+
+
+def _vertical(title: str, values: pd.Series) -> dict[str, Any]:
+    """The vertical axis of positive values: logarithmic where they span much."""
+    low, high = float(values.min()), float(values.max())
+    if not high > LOG_SPAN * low > 0:
+        return axis(title, rangemode="tozero")
+    decades = math.log10(high / low)
+    ticks = {"dtick": max(1, round(decades / 6))} if decades > 2 else {}
+    return axis(title, type="log", exponentformat="power", **ticks)
+
+
+def _figure(panel: Panel, data: Sequence[Any], layout: dict[str, Any], metric: str) -> Figure:
+    title = metric + (f", {panel.title}" if panel.title else "")
+    legend = {"legend": {"title": {"text": chart_text(panel.legend)}}}
+    return {"title": title, "metric": metric, "data": list(data), "layout": {**layout, **legend}}
