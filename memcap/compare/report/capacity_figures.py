@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 
 from memcap.compare.alarms import configuration_name
+from memcap.compare.axes import grouping
+from memcap.compare.fit_error import fit_band
+from memcap.compare.fits import line_points
 from memcap.compare.laws import LAWS
-from memcap.compare.report.drawing import MOST_POINTS, PALETTE, SYMBOLS, Drawing, Figure, Panel, faint, keys
+from memcap.compare.matching import matching
+from memcap.compare.report.drawing import MOST_POINTS, PALETTE, SYMBOLS, Drawing, Figure, Panel, faint
 from memcap.compare.report.embedding import chart_text, numbers, rounded
 
 INK = "#888888"  # visible on white and on black
@@ -47,11 +51,7 @@ def _curve(drawing: Drawing, panel: Panel, number: int, curve: pd.DataFrame) -> 
     size, known = curve["num_samples"].tolist(), curve["low"].notna()
     if known.any():
         x, low, high = (curve[key][known].tolist() for key in ("num_samples", "low", "high"))
-        yield {
-            "x": numbers([*x, *x[::-1]]), "y": numbers([*high, *low[::-1]]), "fill": "toself",
-            "fillcolor": faint(color, 0.16), "line": {"width": 0}, "mode": "lines", "showlegend": False,
-            "legendgroup": str(configuration), "hoverinfo": "skip",
-        }  # fmt: skip
+        yield {**band(x, low, high, color), "legendgroup": str(configuration)}
     runs = drawing.best_runs(configuration, drawing.comparison.quantity.metric)
     if len(runs) * len(panel.configurations) <= MOST_POINTS:
         yield points(runs, color, group)
@@ -99,14 +99,14 @@ def capacity_against_parameters(drawing: Drawing) -> list[Figure]:
     if "num_parameters" not in table or table["num_parameters"].nunique() < 2:
         return []
     unit = drawing.comparison.quantity.unit
-    lines = drawing.table.groupby(_line_numbers(drawing), sort=False)
+    lines = table.groupby(grouping(table, axes.lines), sort=False)
     data: list[dict[str, Any]] = []
     for number, (_, line) in enumerate(lines):
         color = PALETTE[number % len(PALETTE)]
         name = chart_text(configuration_name(line.iloc[0], axes.lines)) if axes.lines else "capacity"
         data += _laws(drawing, line, color, name)
         value = line[f"capacity_{unit}"]
-        rows = [int(table.index.get_loc(index)) for index in line.index]
+        rows = np.flatnonzero(table.index.isin(line.index)).tolist()
         at = [drawing.point_of_runs(row, table["best_num_samples"].iloc[row]) for row in rows]
         data.append({
             "x": numbers(line["num_parameters"]), "y": numbers(value), "mode": "markers", "name": name,
@@ -119,29 +119,20 @@ def capacity_against_parameters(drawing: Drawing) -> list[Figure]:
     return [{"title": "", "data": data, "layout": layout, "wide": True}]
 
 
-def _line_numbers(drawing: Drawing) -> np.ndarray:
-    numbers_of: dict[tuple[Any, ...], int] = {}
-    found = keys(drawing.table, drawing.axes.lines)
-    return np.array([numbers_of.setdefault(key, len(numbers_of)) for key in found])
-
-
 def _laws(drawing: Drawing, line: pd.DataFrame, color: str, name: str) -> Iterator[dict[str, Any]]:
     fits, lines = drawing.comparison.fits, drawing.axes.lines
     if fits.empty:
         return
-    own = keys(line, lines)[0]
-    mine = fits[
-        [key == own for key in keys(fits, lines)] & (fits["parameter_count"] == "num_parameters").to_numpy()
-    ]
-    laws = {law.name: law for law in LAWS}
+    where = {**{key: line[key].iloc[0] for key in lines}, "parameter_count": "num_parameters"}
+    points_of_line, _ = line_points(line, "num_parameters", f"capacity_{drawing.comparison.quantity.unit}")
     low, high = float(line["num_parameters"].min()), float(line["num_parameters"].max())
     parameters = np.geomspace(low / 1.1, high * 1.1, 60)
-    for _, row in mine.iterrows():
-        law = laws[row["law"]]
-        estimate = np.array([row[key] for key in law.coefficients], float)
-        estimate = np.where(law.logarithmic, np.log(np.where(law.logarithmic, estimate, 1.0)), estimate)
-        value = np.exp(law.log_value(estimate, parameters))
+    for _, row in matching(fits, where).iterrows():
+        law = next(law for law in LAWS if law.name == row["law"])
+        value, below, above = fit_band(law, points_of_line, parameters)
         chosen = bool(row["chosen"])
+        if chosen and np.isfinite(above).all():
+            yield band(parameters.tolist(), below.tolist(), above.tolist(), color)
         text = f"{row['law'].replace('_', ' ')}{', chosen' if chosen else ''}"
         yield {
             "x": numbers(parameters), "y": numbers(value), "mode": "lines", "hoverinfo": "skip",
@@ -160,6 +151,14 @@ def points(runs: pd.DataFrame, color: str, group: dict[str, Any]) -> dict[str, A
         **group, "x": numbers(runs["num_samples"]), "y": numbers(runs["value"]), "mode": "markers",
         "marker": {"color": faint(color, 0.45), "size": 4}, "showlegend": False,
         "customdata": runs["row"].tolist(),
+    }  # fmt: skip
+
+
+def band(x: list[float], low: list[float], high: list[float], color: str) -> dict[str, Any]:
+    """The area between two lines."""
+    return {
+        "x": numbers([*x, *x[::-1]]), "y": numbers([*high, *low[::-1]]), "fill": "toself", "mode": "lines",
+        "fillcolor": faint(color, 0.16), "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip",
     }  # fmt: skip
 
 

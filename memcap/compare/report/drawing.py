@@ -12,6 +12,7 @@ import pandas as pd
 from memcap.compare.alarms import configuration_name
 from memcap.compare.axes import SIZE
 from memcap.compare.comparison import Comparison
+from memcap.compare.matching import configuration_at_best_nuisance, configuration_of, row_keys
 from memcap.compare.report.commands import Commands
 from memcap.compare.report.embedding import chart_text
 
@@ -48,12 +49,8 @@ class Drawing:
         self.comparison = comparison
         self.frame, self.axes, self.table = comparison.frame, comparison.axes, comparison.capacity
         self.commands = Commands(self.frame, self.axes.nuisance)
-        self.configuration_R = self.configuration_of(self.frame)
-        best = keys(self.table, [f"best.{key}" for key in self.axes.nuisance])
-        own = keys(self.frame, self.axes.nuisance)
-        self.at_best_R = np.array(
-            [c >= 0 and own[r] == best[c] for r, c in enumerate(self.configuration_R)], bool
-        )
+        self.configuration_R = configuration_of(self.frame, comparison)
+        self.at_best_R = configuration_at_best_nuisance(comparison) >= 0
         self.names = [configuration_name(row, self.axes.shown) for _, row in self.table.iterrows()]
         self.groups: list[dict[str, Any]] = []
         self._group_of: dict[tuple[int, ...], int] = {}
@@ -68,9 +65,8 @@ class Drawing:
         return self.all_panels[:MOST_PANELS]
 
     def configuration_of(self, table: pd.DataFrame) -> np.ndarray:
-        """The row of the capacity table for each row of another one, by the compared keys; −1 where there is none."""
-        place = {key: number for number, key in enumerate(keys(self.table, self.axes.compared))}
-        return np.array([place.get(key, -1) for key in keys(table, self.axes.compared)], int)
+        """The row of the capacity table for each row of another one; −1 where there is none."""
+        return configuration_of(table, self.comparison)
 
     def point_of_runs(self, configuration: int, num_samples: float) -> int:
         """The number of the point that stands for all runs of a configuration at one N: −1 − its group's number."""
@@ -97,7 +93,7 @@ class Drawing:
         if len(table) <= MOST_IN_A_PANEL or len(shown) < 2:
             one = shown[0] if len(shown) == 1 else None
             return [self._panel("", range(len(table)), (one,) if one else shown)]
-        apart = keys(table, shown[1:])
+        apart = row_keys(table, shown[1:])
         members: dict[tuple[Any, ...], list[int]] = {}
         for number, key in enumerate(apart):
             members.setdefault(key, []).append(number)
@@ -138,15 +134,3 @@ def faint(color: str, opacity: float) -> str:
     """The colour, transparent."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
-
-
-def keys(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The values of these columns row by row, comparable: absent values are equal, 8 and 8.0 are too."""
-    columns = [[_comparable(value) for value in table[name].tolist()] for name in names]
-    return list(zip(*columns, strict=True)) if columns else [()] * len(table)
-
-
-def _comparable(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return repr(value)
-    return None if value is None or value != value else value

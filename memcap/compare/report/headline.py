@@ -98,7 +98,8 @@ def _fixed(comparison: Comparison) -> str:
     items = "".join(
         f"<li><code>{text(key)}={text(_value(value))}</code></li>" for key, value in fixed.items()
     )
-    return f'<details><summary>{len(fixed)} keys are the same in all runs</summary><ul class="keys">{items}</ul></details>'
+    summary = f"<summary>{len(fixed)} keys are the same in all runs</summary>"
+    return f'<details>{summary}<ul class="keys">{items}</ul></details>'
 
 
 def _value(value: Any) -> str:

@@ -40,7 +40,7 @@ def training(drawing: Drawing) -> list[Figure]:
         return []
     row_of = {run_id: row for row, run_id in enumerate(drawing.frame["run_id"].tolist())}
     histories = {str(run_id): history for run_id, history in table.groupby("run_id", sort=False)}
-    figures = []
+    figures: list[Any] = []
     for metric, title in OVER_STEPS.items():
         found = table[metric].dropna()
         if found.empty:
@@ -100,7 +100,7 @@ def gradients(drawing: Drawing) -> list[Figure]:
 
 def _against_size(drawing: Drawing, metrics: dict[str, str]) -> list[tuple[Figure, Panel]]:
     """A plot per metric and panel: runs at the best nuisance values, and their geometric mean over seeds."""
-    figures = []
+    figures: list[Any] = []
     for metric, symbol in metrics.items():
         if metric not in drawing.frame:
             continue

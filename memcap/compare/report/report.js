@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const tip = document.getElementById("tip");
   const toast = document.getElementById("toast");
-  const NARROW = 560; // pixels: below, legends go under the plot
+  const NARROW = 720; // pixels of the window: below, legends go under the plot
   const MOST_IDS = 8;
   const started = performance.now();
 
@@ -100,19 +100,19 @@
       gridcolor: theme.grid, automargin: true, ...axis, title: { ...axis.title, standoff: 8, font: { size: 13 } },
     };
   }
-  function legend(given, width) {
-    const under = width < NARROW;
+  function legend(given) {
+    const under = innerWidth < NARROW;
     const where = under ? { orientation: "h", x: 0, y: -0.28, yanchor: "top" } : { x: 1.01, y: 1, yanchor: "top" };
     return { bgcolor: "rgba(0,0,0,0)", font: { size: 12 }, tracegroupgap: 0, ...where,
       title: { ...given?.title, font: { size: 12 } } };
   }
-  function layoutOf(layout, width) {
+  function layoutOf(layout) {
     const theme = colors();
     return {
       ...layout, font: { family: "inherit", size: 12, color: theme.ink }, paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 8, t: 8, b: 44 }, hovermode: "closest", hoverdistance: 24,
       dragmode: "zoom", xaxis: themed(layout.xaxis, theme), yaxis: themed(layout.yaxis, theme),
-      showlegend: true, legend: legend(layout.legend, width),
+      showlegend: true, legend: legend(layout.legend),
     };
   }
   const OPTIONS = {
@@ -122,7 +122,7 @@
   async function draw(element) {
     const [section, place_] = element.dataset.figure.split(".");
     const figure = data.figures[section][Number(place_)];
-    await Plotly.newPlot(element, figure.data, layoutOf(figure.layout, element.clientWidth), OPTIONS);
+    await Plotly.newPlot(element, figure.data, layoutOf(figure.layout), OPTIONS);
     element.on("plotly_hover", showTip);
     element.on("plotly_unhover", () => { tip.hidden = true; });
     element.on("plotly_click", (event) => {
@@ -130,11 +130,12 @@
       if (found) copy(found.command);
     });
   }
+  let narrow = innerWidth < NARROW;
   async function redraw() {
     for (const element of document.querySelectorAll(".plot.js-plotly-plot")) {
       const [section, place_] = element.dataset.figure.split(".");
       const figure = data.figures[section][Number(place_)];
-      await Plotly.react(element, figure.data, layoutOf(figure.layout, element.clientWidth), OPTIONS);
+      await Plotly.react(element, figure.data, layoutOf(figure.layout), OPTIONS);
     }
   }
 
@@ -150,8 +151,11 @@
     document.documentElement.dataset.drawMs = String(Math.round(performance.now() - started));
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  let resizing = 0;
-  addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(redraw, 150); });
+  addEventListener("resize", () => {
+    // The library fits plots to their width by itself; legends change their place.
+    if (narrow !== innerWidth < NARROW) redraw();
+    narrow = innerWidth < NARROW;
+  });
   // Paper is white.
   addEventListener("beforeprint", () => { document.documentElement.classList.add("paper"); redraw(); });
   addEventListener("afterprint", () => { document.documentElement.classList.remove("paper"); redraw(); });

@@ -58,8 +58,8 @@ def _all(drawing: Drawing) -> Iterator[Section]:
     )  # fmt: skip
     yield Section(
         "parameters", "Capacity against parameters",
-        "Capacities with 95 % intervals over seeds. The chosen law is thick, the others thin (AIC; a law with fewer"
-        " coefficients is kept within 2 of the best).",
+        "Capacities with 95 % intervals over seeds. The chosen law is thick, with the 95 % interval of the"
+        " law; the others are thin (AIC; a law with fewer coefficients is kept within 2 of the best).",
         tuple(capacity_figures.capacity_against_parameters(drawing)), tables.fits_table(drawing),
     )  # fmt: skip
     yield Section(
@@ -68,13 +68,13 @@ def _all(drawing: Drawing) -> Iterator[Section]:
     )  # fmt: skip
     yield Section(
         "training", "Training",
-        "Runs at the best N of their configuration and at its neighbours on the grid, at the best nuisance values; a line"
-        " is a run.", tuple(measure_figures.training(drawing)),
+        "Runs at the best N of their configuration and at its neighbours on the grid, at the best nuisance values; a"
+        " line is a run.", tuple(measure_figures.training(drawing)),
     )  # fmt: skip
     yield Section(
         "sharpness", "Sharpness",
-        "Largest eigenvalue of the Hessian of the training loss at the end, raw and preconditioned as Adam sees it; lines"
-        " are geometric means over seeds. Dotted: where the raw one jumps, with its 95 % interval.",
+        "Largest eigenvalue of the Hessian of the training loss at the end, raw and preconditioned as Adam sees it;"
+        " lines are geometric means over seeds. Dotted: where the raw one jumps, with its 95 % interval.",
         tuple(measure_figures.sharpness(drawing)), tables.jamming_table(drawing),
     )  # fmt: skip
     yield Section(

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from memcap.compare.axes import REPLICATE, SIZE
-from memcap.compare.report.drawing import Drawing, keys
+from memcap.compare.matching import row_keys
+from memcap.compare.report.drawing import Drawing
 from memcap.compare.report.embedding import numbers
 
 # What a run's row shows beside the keys that vary, where it was measured.
@@ -107,8 +108,8 @@ def _jamming(drawing: Drawing, name: str) -> list[Any]:
     table, compared = drawing.comparison.jamming, drawing.axes.compared
     if table.empty:
         return [None] * len(drawing.table)
-    value = dict(zip(keys(table, compared), table[name].tolist(), strict=True))
-    return [value.get(key) for key in keys(drawing.table, compared)]
+    value = dict(zip(row_keys(table, compared), table[name].tolist(), strict=True))
+    return [value.get(key) for key in row_keys(drawing.table, compared)]
 
 
 def _table(shown: pd.DataFrame, found: Sequence[int] | None) -> Table:
