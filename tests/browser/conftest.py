@@ -67,6 +67,7 @@ class OpenPage:
 
     def hover(self, selector: str, place: int = 0) -> str:
         """Moves the pointer to the middle of a mark of a figure: what the page says of it."""
+        self.page.locator(selector.split()[0]).scroll_into_view_if_needed()  # drawn when it comes near
         mark = self.page.locator(selector).nth(place)
         mark.scroll_into_view_if_needed()
         box = mark.bounding_box()

@@ -29,7 +29,8 @@ def capacity_curves(drawing: Drawing) -> list[Figure]:
     of_row = drawing.configuration_of(table)
     metric = drawing.comparison.quantity.metric
     recorded = drawing.frame[metric].to_numpy(dtype=float, na_value=np.nan)
-    top = np.nanmax([table["mean"].max(), table["high"].max(), np.nanquantile(recorded, 0.999)])
+    ends = [table["mean"].max(), table["high"].max(), drawing.table["ci_high"].max()]
+    top = np.nanmax([*ends, np.nanquantile(recorded, 0.999)])
     layout = {
         "xaxis": axis("N, training samples", rangemode="tozero"),
         "yaxis": axis(drawing.comparison.quantity.metric, range=[0, rounded(1.06 * top)]),
@@ -104,7 +105,7 @@ def capacity_against_parameters(drawing: Drawing) -> list[Figure]:
     for number, (_, line) in enumerate(lines):
         color = PALETTE[number % len(PALETTE)]
         name = chart_text(configuration_name(line.iloc[0], axes.lines)) if axes.lines else "capacity"
-        data += _laws(drawing, line, color, name)
+        data += _laws(drawing, line, color)
         value = line[f"capacity_{unit}"]
         rows = np.flatnonzero(table.index.isin(line.index)).tolist()
         at = [drawing.point_of_runs(row, table["best_num_samples"].iloc[row]) for row in rows]
@@ -116,10 +117,10 @@ def capacity_against_parameters(drawing: Drawing) -> list[Figure]:
     span = table["num_parameters"].max() / max(table["num_parameters"].min(), 1)
     kind = {"type": "log"} if span > LOG_SPAN else {"rangemode": "tozero"}
     layout = {"xaxis": axis("P, parameters", **kind), "yaxis": axis(f"capacity, {unit}", **kind)}
-    return [{"title": "", "data": data, "layout": layout, "wide": True}]
+    return [{"title": "", "data": data, "layout": layout}]
 
 
-def _laws(drawing: Drawing, line: pd.DataFrame, color: str, name: str) -> Iterator[dict[str, Any]]:
+def _laws(drawing: Drawing, line: pd.DataFrame, color: str) -> Iterator[dict[str, Any]]:
     fits, lines = drawing.comparison.fits, drawing.axes.lines
     if fits.empty:
         return
@@ -136,7 +137,7 @@ def _laws(drawing: Drawing, line: pd.DataFrame, color: str, name: str) -> Iterat
         text = f"{row['law'].replace('_', ' ')}{', chosen' if chosen else ''}"
         yield {
             "x": numbers(parameters), "y": numbers(value), "mode": "lines", "hoverinfo": "skip",
-            "name": f"{name}: {text}" if lines else text, "showlegend": chosen or not lines,
+            "name": text, "showlegend": not lines,
             "line": {"color": color if chosen else INK, "width": 2.5 if chosen else 1,
                      "dash": "solid" if chosen else _DASHES[row["law"]]},
         }  # fmt: skip

@@ -14,7 +14,7 @@ from memcap.compare.terminal import SPLITS, fit_lines, jump_lines
 from memcap.study.units import number_text
 
 MOST_VALUES = 16
-MOST_LINES = 12
+MOST_LINES = 8  # of a kind; the tables have all
 QUANTITIES = {
     "memory/bits": "memory/bits: N (log2 V − ℓ / ln 2), of the labels",
     "memory/bits_clamped": "memory/bits_clamped: each sample's saving at least 0 (Morris et al. 2025)",
@@ -81,13 +81,16 @@ def _values(frame: pd.DataFrame, key: str) -> str:
 
 
 def _findings(comparison: Comparison) -> str:
-    lines = [*fit_lines(comparison)][:MOST_LINES] + [*jump_lines(comparison)][:MOST_LINES]
+    fits, jumps = list(fit_lines(comparison)), list(jump_lines(comparison))
+    fits = [line for line in fits if "<- chosen" in line] or fits
+    lines = [*fits[:MOST_LINES], *jumps[:MOST_LINES]]
     rows = []
     for line in lines:
         kind, _, said = line.partition(":")
-        mark = ' class="chosen"' if "<- chosen" in said else ""
-        said = said.strip().replace("  <- chosen", " (chosen)")
-        rows.append(f"<li{mark}><b>{text(kind)}</b><span>{text(said)}</span></li>")
+        said = said.strip().replace("  <- chosen", "")
+        rows.append(f"<li><b>{text(kind)}</b><span>{text(said)}</span></li>")
+    if len(jumps) > MOST_LINES:
+        rows.append(f'<li><b></b><a href="#sharpness">{len(jumps)} configurations in all</a></li>')
     return f'<ul class="findings">{"".join(rows)}</ul>' if rows else ""
 
 

@@ -45,8 +45,7 @@ def training(drawing: Drawing) -> list[Figure]:
         found = table[metric].dropna()
         if found.empty:
             continue
-        positive = found[(found > 0) & metric.startswith("train/")]
-        layout = {"xaxis": axis("steps", type="log", dtick=1), "yaxis": _vertical(title, positive)}
+        layout = {"xaxis": axis("steps", type="log", dtick=1), "yaxis": _vertical(title, found)}
         figures += _over_steps(drawing, metric, histories, row_of, layout)
     return figures
 
@@ -100,26 +99,23 @@ def gradients(drawing: Drawing) -> list[Figure]:
 
 def _against_size(drawing: Drawing, metrics: dict[str, str]) -> list[tuple[Figure, Panel]]:
     """A plot per metric and panel: runs at the best nuisance values, and their geometric mean over seeds."""
-    figures: list[Any] = []
+    figures = []
     for metric, symbol in metrics.items():
         if metric not in drawing.frame:
             continue
+        runs = {c: drawing.best_runs(c, metric) for panel in drawing.panels for c in panel.configurations}
+        runs = {c: table[table["value"] > 0] for c, table in runs.items()}
+        layout = {
+            "xaxis": axis("N, training samples", rangemode="tozero"),
+            "yaxis": _vertical(symbol, pd.concat([table["value"] for table in runs.values()])),
+        }
         for panel in drawing.panels:
-            runs = {number: drawing.best_runs(number, metric) for number in panel.configurations}
-            runs = {number: table[table["value"] > 0] for number, table in runs.items()}
-            sizes = pd.concat([table["num_samples"] for table in runs.values()])
-            if sizes.nunique() < 2:
-                continue
-            few = len(sizes) <= MOST_POINTS
-            data = [
-                trace for number, table in runs.items() for trace in _mean(drawing, panel, number, table, few)
-            ]
-            values = pd.concat([table["value"] for table in runs.values()])
-            layout = {
-                "xaxis": axis("N, training samples", rangemode="tozero"),
-                "yaxis": _vertical(symbol, values),
-            }
-            figures.append((_figure(panel, data, layout, metric), panel))
+            own = {c: runs[c] for c in panel.configurations}
+            sizes = pd.concat([table["num_samples"] for table in own.values()])
+            if sizes.nunique() > 1:
+                few = len(sizes) <= MOST_POINTS
+                data = [trace for c, table in own.items() for trace in _mean(drawing, panel, c, table, few)]
+                figures.append((_figure(panel, data, layout, metric), panel))
     return figures
 
 
@@ -178,16 +174,19 @@ def _threshold(drawing: Drawing, panel: Panel) -> Iterator[dict[str, Any]]:
 
 
 def _vertical(title: str, values: pd.Series) -> dict[str, Any]:
-    """The vertical axis of positive values: logarithmic where they span much."""
+    """The vertical axis of these values, the same in all panels; logarithmic where positive values span much."""
     low, high = float(values.min()), float(values.max())
     if not high > LOG_SPAN * low > 0:
-        return axis(title, rangemode="tozero")
-    decades = math.log10(high / low)
-    ticks = {"dtick": max(1, round(decades / 6))} if decades > 2 else {}
-    return axis(title, type="log", exponentformat="power", **ticks)
+        return axis(title, range=numbers([min(0.0, 1.05 * low), 1.05 * high]))
+    ends = math.log10(low), math.log10(high)
+    margin = 0.04 * (ends[1] - ends[0])
+    ticks = {"dtick": max(1, round((ends[1] - ends[0]) / 6))} if ends[1] - ends[0] > 2 else {}
+    where = numbers([ends[0] - margin, ends[1] + margin])
+    return axis(title, type="log", exponentformat="power", range=where, **ticks)
 
 
 def _figure(panel: Panel, data: Sequence[Any], layout: dict[str, Any], metric: str) -> Figure:
     title = metric + (f", {panel.title}" if panel.title else "")
     legend = {"legend": {"title": {"text": chart_text(panel.legend)}}}
-    return {"title": title, "metric": metric, "data": list(data), "layout": {**layout, **legend}}
+    row = metric if panel.title else None
+    return {"title": title, "metric": metric, "row": row, "data": list(data), "layout": {**layout, **legend}}

@@ -4,9 +4,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const tip = document.getElementById("tip");
   const toast = document.getElementById("toast");
-  const NARROW = 720; // pixels of the window: below, legends go under the plot
+  const NARROW = 450; // pixels of a plot: below, its legend goes under it
   const MOST_IDS = 8;
-  const started = performance.now();
 
   // ---- what stands behind a point: a run (0, 1, ...) or a group of runs (-1, -2, ...)
   function pointOf(number) {
@@ -100,29 +99,32 @@
       gridcolor: theme.grid, automargin: true, ...axis, title: { ...axis.title, standoff: 8, font: { size: 13 } },
     };
   }
-  function legend(given) {
-    const under = innerWidth < NARROW;
-    const where = under ? { orientation: "h", x: 0, y: -0.28, yanchor: "top" } : { x: 1.01, y: 1, yanchor: "top" };
+  function legend(given, under) {
+    const where = under ? { orientation: "h", x: 0, y: -0.2, yanchor: "top" } : { x: 1.01, y: 1, yanchor: "top" };
     return { bgcolor: "rgba(0,0,0,0)", font: { size: 12 }, tracegroupgap: 0, ...where,
       title: { ...given?.title, font: { size: 12 } } };
   }
-  function layoutOf(layout) {
+  function layoutOf(layout, under) {
     const theme = colors();
     return {
       ...layout, font: { family: "inherit", size: 12, color: theme.ink }, paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 8, t: 8, b: 44 }, hovermode: "closest", hoverdistance: 24,
       dragmode: "zoom", xaxis: themed(layout.xaxis, theme), yaxis: themed(layout.yaxis, theme),
-      showlegend: true, legend: legend(layout.legend),
+      showlegend: true, legend: legend(layout.legend, under),
     };
   }
   const OPTIONS = {
     responsive: true, displaylogo: false, scrollZoom: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg" },
   };
-  async function draw(element) {
+  function figureOf(element) {
     const [section, place_] = element.dataset.figure.split(".");
     const figure = data.figures[section][Number(place_)];
-    await Plotly.newPlot(element, figure.data, layoutOf(figure.layout), OPTIONS);
+    element.under = element.clientWidth < NARROW;
+    return [figure.data, layoutOf(figure.layout, element.under), OPTIONS];
+  }
+  async function draw(element) {
+    await Plotly.newPlot(element, ...figureOf(element));
     element.on("plotly_hover", showTip);
     element.on("plotly_unhover", () => { tip.hidden = true; });
     element.on("plotly_click", (event) => {
@@ -130,34 +132,44 @@
       if (found) copy(found.command);
     });
   }
-  let narrow = innerWidth < NARROW;
-  async function redraw() {
+  function redraw(which = () => true) {
     for (const element of document.querySelectorAll(".plot.js-plotly-plot")) {
-      const [section, place_] = element.dataset.figure.split(".");
-      const figure = data.figures[section][Number(place_)];
-      await Plotly.react(element, figure.data, layoutOf(figure.layout), OPTIONS);
+      if (which(element)) Plotly.react(element, ...figureOf(element));
     }
   }
 
-  async function start() {
-    for (const element of document.querySelectorAll("[data-table]")) {
-      memcapTable(element, data.tables[element.dataset.table], (point) => pointOf(point), copy);
-    }
-    for (const element of document.querySelectorAll("[data-figure]")) {
-      await draw(element);
-      await new Promise((done) => setTimeout(done)); // the page scrolls and answers meanwhile
-    }
-    document.documentElement.dataset.readyMs = String(Math.round(performance.now()));
-    document.documentElement.dataset.drawMs = String(Math.round(performance.now() - started));
+  // Figures are drawn when they come near the window, one after the other: a page of 150 opens like one of 5.
+  let queue = Promise.resolve();
+  const waiting = new Set(document.querySelectorAll("[data-figure]"));
+  const breath = () => new Promise((done) => setTimeout(done)); // the page scrolls and answers meanwhile
+  function drawOnce(element) {
+    return waiting.delete(element) ? draw(element) : undefined;
   }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  addEventListener("resize", () => {
-    // The library fits plots to their width by itself; legends change their place.
-    if (narrow !== innerWidth < NARROW) redraw();
-    narrow = innerWidth < NARROW;
+  function ready() {
+    document.documentElement.dataset.readyMs ??= String(Math.round(performance.now()));
+  }
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      near.unobserve(entry.target);
+      queue = queue.then(() => drawOnce(entry.target)).then(breath);
+    }
+    queue = queue.then(ready);
+  }, { rootMargin: "600px" });
+
+  for (const element of document.querySelectorAll("[data-table]")) {
+    memcapTable(element, data.tables[element.dataset.table], pointOf, copy);
+  }
+  if (waiting.size === 0) ready();
+  waiting.forEach((element) => near.observe(element));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
+  // The library fits plots to their width by itself; a legend changes its place.
+  addEventListener("resize", () => redraw((element) => element.under !== element.clientWidth < NARROW));
+  // Paper is white, and has all figures.
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("paper");
+    redraw();
+    waiting.forEach(drawOnce);
   });
-  // Paper is white.
-  addEventListener("beforeprint", () => { document.documentElement.classList.add("paper"); redraw(); });
   addEventListener("afterprint", () => { document.documentElement.classList.remove("paper"); redraw(); });
-  start();
 })();

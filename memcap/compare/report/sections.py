@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 from memcap.compare.report import capacity_figures, measure_figures, tables
@@ -28,16 +29,24 @@ class Section:
 
     def html(self) -> str:
         """The section with places that the page's script fills."""
-        figures = "".join(
-            f'<figure class="{"wide" if figure.get("wide") else "plot-box"}"><figcaption>{text(figure["title"])}'
-            f'</figcaption><div class="plot" data-figure="{self.name}.{number}" role="img"'
-            f' aria-label="{text(figure["title"] or self.title)}"></div></figure>'
-            for number, figure in enumerate(self.figures)
+        numbered = enumerate(self.figures)
+        grids = "".join(
+            self._grid(list(row))
+            for _, row in itertools.groupby(numbered, lambda figure: figure[1].get("row"))
         )
-        grid = f'<div class="figures">{figures}</div>' if figures else ""
         table = f'<div class="table" data-table="{self.name}"></div>' if self.table is not None else ""
         note = f'<p class="note">{text(self.note)}</p>'
-        return f'<section id="{self.name}"><h2>{text(self.title)}</h2>{note}{grid}{table}</section>'
+        return f'<section id="{self.name}"><h2>{text(self.title)}</h2>{note}{grids}{table}</section>'
+
+    def _grid(self, figures: list[tuple[int, Figure]]) -> str:
+        """Figures side by side: the panels of one measure, or measures of one panel."""
+        places = "".join(
+            f'<figure><figcaption>{text(figure["title"])}</figcaption><div class="plot"'
+            f' data-figure="{self.name}.{number}" role="img" aria-label="{text(figure["title"] or self.title)}">'
+            "</div></figure>"
+            for number, figure in figures
+        )
+        return f'<div class="figures{" thirds" if len(figures) % 3 == 0 else ""}">{places}</div>'
 
 
 def sections(drawing: Drawing) -> list[Section]:

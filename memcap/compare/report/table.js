@@ -49,7 +49,7 @@ const memcapTable = (() => {
 
   class Table {
     constructor(place, table, pointOf, copy) {
-      Object.assign(this, { table, pointOf, copy, page: 0, sorted: null, direction: 1 });
+      Object.assign(this, { table, pointOf, copy, page: 0, sorted: null, direction: 1, size: table.rows || ROWS });
       this.length = table.columns.length ? table.columns[0].values.length : 0;
       this.filters = table.columns.map(() => "");
       this.all = "";
@@ -110,20 +110,20 @@ const memcapTable = (() => {
     }
     update() {
       const rows = this.rows();
-      const pages = Math.max(1, Math.ceil(rows.length / ROWS));
+      const pages = Math.max(1, Math.ceil(rows.length / this.size));
       this.page = Math.min(Math.max(this.page, 0), pages - 1);
-      const from = this.page * ROWS;
-      this.body.replaceChildren(...rows.slice(from, from + ROWS).map((row) => this.row(row)));
+      const from = this.page * this.size;
+      this.body.replaceChildren(...rows.slice(from, from + this.size).map((row) => this.row(row)));
       this.heads.forEach((head, number) => {
         head.ariaSort = this.sorted !== number ? "none" : this.direction > 0 ? "ascending" : "descending";
       });
-      const shown = rows.length ? `${from + 1} to ${Math.min(from + ROWS, rows.length)} of ` : "";
+      const shown = rows.length ? `${from + 1} to ${Math.min(from + this.size, rows.length)} of ` : "";
       const whole = rows.length < this.length ? ` (${this.length} without filter)` : "";
       this.count.textContent = `${shown}${rows.length}${whole}`;
       if (this.before) {
         this.before.disabled = this.page === 0;
         this.after.disabled = this.page >= pages - 1;
-        this.before.hidden = this.after.hidden = this.length <= ROWS;
+        this.before.hidden = this.after.hidden = this.length <= this.size;
       }
     }
     row(number) {

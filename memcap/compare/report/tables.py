@@ -19,6 +19,7 @@ SHOWN = (
     "eval/null/bits", "sharpness/top_eigenvalue", "sharpness/preconditioned", "gradients/coherence",
     "gradients/cancellation", "num_parameters", "steps", "stop_reason", "study", "provenance.engine",
 )  # fmt: skip
+FEW_ROWS = 10  # at once, where a table stands below others
 Table = dict[str, Any]
 
 
@@ -58,10 +59,11 @@ def configurations_table(drawing: Drawing) -> Table:
 
 
 def fits_table(drawing: Drawing) -> Table | None:
-    """All laws through all counts of parameters; None where nothing was fitted."""
+    """All laws through all counts of parameters, the chosen ones first; None where nothing was fitted."""
     fits, lines = drawing.comparison.fits, drawing.axes.lines
     if fits.empty:
         return None
+    fits = fits.sort_values("chosen", ascending=False, kind="stable")
     shown = fits[list(lines)].copy()
     shown["parameters"] = [str(count).removeprefix("num_parameters").strip("_").replace("_", " ") or "all"
                            for count in fits["parameter_count"]]  # fmt: skip
@@ -73,7 +75,7 @@ def fits_table(drawing: Drawing) -> Table | None:
             shown[name] = [_interval(*row) for row in ends]
     for name in ("aic_above_best", "misfit", "num_points", "note"):
         shown[name] = fits[name]
-    return _table(shown, None)
+    return {**_table(shown, None), "rows": FEW_ROWS}
 
 
 def jamming_table(drawing: Drawing) -> Table | None:
@@ -101,7 +103,7 @@ def ledger_table(drawing: Drawing) -> Table | None:
         return None
     per = [name for name in table if str(name).startswith("bits_per_")]
     shown = table[[*drawing.axes.shown, "convention", "bits", "ci_low", "ci_high", "num_seeds", *per]]
-    return _table(shown, None)
+    return {**_table(shown, None), "rows": FEW_ROWS}
 
 
 def _jamming(drawing: Drawing, name: str) -> list[Any]:
