@@ -79,11 +79,9 @@ def test_without_records_a_command_shows_the_run() -> None:
     assert Commands(frame, []).of_run(0).startswith("python -m memcap.show 000000000000")
 
 
-@given(
-    st.recursive(st.none() | st.booleans() | st.floats() | st.integers(-(2**53), 2**53) | st.text(), st.lists)
-)
-def test_any_value_gets_into_a_script_and_back(values: list[object]) -> None:
-    plain = embedding.numbers(values, 17)
+@given(st.none() | st.booleans() | st.floats() | st.integers(-(2**53), 2**53) | st.text())
+def test_any_value_gets_into_a_script_and_back(value: object) -> None:
+    plain = embedding.rounded(value, 17)
     written = embedding.script_json(plain)
     assert not set(written) & set("<>&\u2028")
     assert json.loads(written) == plain

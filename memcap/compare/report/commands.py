@@ -14,7 +14,7 @@ from memcap.config.override_text import value_text
 from memcap.records.run_folder import RunFolder
 from memcap.study.rerun import rerun_overrides
 
-MOST_LINES = 2000  # a millisecond and 200 bytes each
+MOST_LINES = 1200  # a millisecond of work each
 TRAIN = ("python", "-m", "memcap.train")
 
 
@@ -29,6 +29,8 @@ class Commands:
         self.frame = frame
         self.outputs = str(frame.attrs.get("outputs", "outputs"))
         self.varying = (*nuisance, REPLICATE)
+        self._run_ids = [str(run_id) for run_id in frame["run_id"]]
+        self._place = [] if self.outputs == "outputs" else [f"paths.outputs={self.outputs}"]
         self._overrides: dict[int, list[str] | None] = {}
 
     def of_run(self, row: int) -> str:
@@ -54,7 +56,7 @@ class Commands:
         if row not in self._overrides:
             if len(self._overrides) >= MOST_LINES:
                 return None
-            self._overrides[row] = self._of_record(str(self.frame["run_id"].iloc[row]))
+            self._overrides[row] = self._of_record(self._run_ids[row])
         return self._overrides[row]
 
     def _of_record(self, run_id: str) -> list[str] | None:
@@ -65,8 +67,7 @@ class Commands:
             return None
 
     def _show(self, row: int) -> str:
-        line = ["python", "-m", "memcap.show", str(self.frame["run_id"].iloc[row])]
-        return shlex.join([*line, *([] if self.outputs == "outputs" else [f"paths.outputs={self.outputs}"])])
+        return shlex.join(["python", "-m", "memcap.show", self._run_ids[row], *self._place])
 
 
 def _key(word: str) -> str:

@@ -39,39 +39,34 @@ def training(drawing: Drawing) -> list[Figure]:
     if table.empty or table[STEP].nunique() < 2:
         return []
     row_of = {run_id: row for row, run_id in enumerate(drawing.frame["run_id"].tolist())}
-    histories = {str(run_id): history for run_id, history in table.groupby("run_id", sort=False)}
-    figures: list[Any] = []
+    table = table[table[STEP] > 0].assign(row=table["run_id"].map(row_of))  # step 0 is on no logarithmic axis
+    figures: list[Figure] = []
     for metric, title in OVER_STEPS.items():
-        found = table[metric].dropna()
-        if found.empty:
-            continue
-        layout = {"xaxis": axis("steps", type="log", dtick=1), "yaxis": _vertical(title, found)}
-        figures += _over_steps(drawing, metric, histories, row_of, layout)
+        found = table[["row", STEP, metric]].dropna()
+        if not found.empty:
+            layout = {"xaxis": axis("steps", type="log", dtick=1), "yaxis": _vertical(title, found[metric])}
+            figures += _over_steps(drawing, metric, found, layout)
     return figures
 
 
 def _over_steps(
-    drawing: Drawing,
-    metric: str,
-    histories: dict[str, pd.DataFrame],
-    row_of: dict[str, int],
-    layout: dict[str, Any],
+    drawing: Drawing, metric: str, found: pd.DataFrame, layout: dict[str, Any]
 ) -> Iterator[Figure]:
+    lines = [
+        (row, int(drawing.configuration_R[row]), run[STEP].tolist(), numbers(run[metric], 5))
+        for row, run in ((int(run["row"].iloc[0]), run) for _, run in found.groupby("row", sort=True))
+    ]
     for panel in drawing.panels:
         data: list[dict[str, Any]] = []
         named: set[int] = set()
-        for run_id, history in histories.items():
-            row = row_of[run_id]
-            configuration = int(drawing.configuration_R[row])
-            own = history[[STEP, metric]].dropna()
-            own = own[own[STEP] > 0]
-            if configuration not in panel.names or own.empty:
+        for row, configuration, steps, values in lines:
+            if configuration not in panel.names:
                 continue
             data.append({
-                "x": own[STEP].tolist(), "y": numbers(own[metric], 5), "mode": "lines", "hoverinfo": "none",
+                "x": steps, "y": values, "mode": "lines", "hoverinfo": "none",
                 "line": {"color": faint(panel.colors[configuration], 0.6), "width": 1.2},
                 "legendgroup": str(configuration), "name": panel.names[configuration],
-                "showlegend": configuration not in named, "customdata": [row] * len(own),
+                "showlegend": configuration not in named, "customdata": [row] * len(steps),
             })  # fmt: skip
             named.add(configuration)
         if data:
