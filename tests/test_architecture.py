@@ -190,6 +190,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ),
         ("memcap.compare.__main__", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.compare.comparison", "torch wandb hydra omegaconf matplotlib rich"),
+        ("memcap.compare.report.page", "torch wandb hydra omegaconf matplotlib rich plotly"),
         ("memcap.sync", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.dashboard", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),

@@ -42,7 +42,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(outputs: Path) -> Path:
-    assert main(["study=small", f"paths.outputs={outputs}"]) == 0
+    assert main(["study=small", "figures=0", f"paths.outputs={outputs}"]) == 0
     return outputs / "studies" / "small" / "compare" / "report.html"
 
 
@@ -179,7 +179,7 @@ def test_a_thousand_runs(
     outputs: Path, tmp_path: Path, open_page: Callable[..., Any], record_property: Callable[..., None]
 ) -> None:
     multiply(outputs, tmp_path / "outputs", 1000)
-    assert main(["study=small", f"paths.outputs={tmp_path / 'outputs'}"]) == 0
+    assert main(["study=small", "figures=0", f"paths.outputs={tmp_path / 'outputs'}"]) == 0
     path = tmp_path / "outputs" / "studies" / "small" / "compare" / "report.html"
     assert path.stat().st_size <= 10e6
     opened = open_page(path)

@@ -136,10 +136,10 @@ def test_the_command_writes_it_last_and_leaves_it_out(
     outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = outputs / "studies" / "page" / "compare" / "report.html"
-    assert main(["study=page", f"paths.outputs={outputs}", "report=0"]) == 0
+    assert main(["study=page", "figures=0", f"paths.outputs={outputs}", "report=0"]) == 0
     assert "report.html" not in capsys.readouterr().out
     assert not path.exists()
-    assert main(["study=page", f"paths.outputs={outputs}"]) == 0
+    assert main(["study=page", "figures=0", f"paths.outputs={outputs}"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"report:   {path}"
     assert path.stat().st_size < 6e6
     assert main(["study=page", "report=maybe"]) == 2

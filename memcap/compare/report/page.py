@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import memcap
+from memcap import __version__
 from memcap.compare.comparison import Comparison
 from memcap.compare.report import embedding, headline
 from memcap.compare.report.drawing import Drawing
@@ -48,7 +48,7 @@ def report_html(comparison: Comparison) -> str:
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{name} · memcap</title><style>{embedding.own_file('report.css')}</style></head>\n"
         f'<body><header><h1>{name}</h1><p class="note">How many bits these networks memorize'
-        f' · memcap {text(memcap.__version__)}</p><nav aria-label="sections">{links}</nav></header>\n'
+        f' · memcap {text(__version__)}</p><nav aria-label="sections">{links}</nav></header>\n'
         f'<main>{headline.alarm_list(comparison)}<section id="summary" aria-label="summary">'
         f"{headline.headline(comparison)}</section>{body}</main>\n"
         '<div id="tip" role="tooltip" hidden></div><div id="toast" role="status" aria-live="polite"></div>\n'

@@ -108,13 +108,14 @@
     const theme = colors();
     return {
       ...layout, font: { family: "inherit", size: 12, color: theme.ink }, paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 8, t: 8, b: 44 }, hovermode: "closest", hoverdistance: 24,
+      plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 8, t: 26, b: 44 }, hovermode: "closest", hoverdistance: 24,
       dragmode: "zoom", xaxis: themed(layout.xaxis, theme), yaxis: themed(layout.yaxis, theme),
-      showlegend: true, legend: legend(layout.legend, under),
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.line, activecolor: theme.ink }, showlegend: true, legend: legend(layout.legend, under),
     };
   }
+  // Buttons are named one by one: the library has others, which send a figure to its makers.
   const OPTIONS = {
-    responsive: true, displaylogo: false, scrollZoom: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+    responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     toImageButtonOptions: { format: "svg" },
   };
   function figureOf(element) {
