@@ -57,7 +57,7 @@ const memcapTable = (() => {
       this.count = element("span", { className: "count", role: "status" });
       this.heads = table.columns.map((column, number) => this.heading(column, number));
       const filtering = this.length > FEW;
-      const first = table.points ? [element("th", { scope: "col" }, "again")] : [];
+      const first = table.points ? [element("th", { scope: "col", className: "again" }, "again")] : [];
       const head = element("thead", {}, element("tr", {}, ...first, ...this.heads));
       if (filtering) head.append(this.filterRow());
       place.append(...(filtering ? [this.bar()] : []),
@@ -78,7 +78,7 @@ const memcapTable = (() => {
         input.addEventListener("input", () => { this.filters[number] = input.value; this.page = 0; this.update(); });
         return element("td", {}, input);
       });
-      return element("tr", { className: "filters" }, ...(this.table.points ? [element("td")] : []), ...cells);
+      return element("tr", { className: "filters" }, ...(this.table.points ? [element("td", { className: "again" })] : []), ...cells);
     }
     bar() {
       const search = element("input", { type: "search", placeholder: "filter all columns", ariaLabel: "filter all columns" });
@@ -136,7 +136,7 @@ const memcapTable = (() => {
       const button = element("button", { type: "button", className: "copy", title: found.command }, "copy");
       button.ariaLabel = `copy the command of ${found.title}`;
       button.addEventListener("click", () => this.copy(found.command));
-      return element("tr", {}, element("td", {}, button), ...cells);
+      return element("tr", {}, element("td", { className: "again" }, button), ...cells);
     }
   }
   return (...given) => new Table(...given);
