@@ -17,8 +17,8 @@ P     parameters of one member; a flat count, never a shape of its own
 
 Units stand in names: ``loss_nats``, ``capacity_bits``, ``time_s``.
 
-In Python: ``memcap.run``, ``memcap.sweep``, ``memcap.load_run``, ``memcap.load_study`` (see ``memcap.api``), and
-``memcap.capacity`` and its kin (see ``memcap.compare``).
+In Python: ``memcap.run``, ``memcap.sweep``, ``memcap.load_run``, ``memcap.load_study`` (see ``memcap.api``),
+``memcap.capacity`` and its kin (see ``memcap.compare``), and figures (see ``memcap.plot``).
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memcap import plot
     from memcap.api import BadInput, Run, RunFailed, load_run, load_study, run, spectral_density, sweep
     from memcap.compare.capacity import capacity
+    from memcap.compare.comparison import compare as comparison
     from memcap.compare.curves import curves
     from memcap.compare.fits import fits
     from memcap.compare.frame import load_frame
@@ -40,12 +42,14 @@ __all__ = [
     "RunFailed",
     "__version__",
     "capacity",
+    "comparison",
     "curves",
     "fits",
     "jamming",
     "load_frame",
     "load_run",
     "load_study",
+    "plot",
     "run",
     "spectral_density",
     "sweep",
@@ -60,8 +64,9 @@ if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
         import importlib
 
         modules = {name: f"memcap.compare.{name}" for name in ("capacity", "curves", "fits", "jamming")}
-        modules["load_frame"] = "memcap.compare.frame"
-        value = getattr(importlib.import_module(modules.get(name, "memcap.api")), name)
+        modules |= {"load_frame": "memcap.compare.frame", "comparison": "memcap.compare.comparison"}
+        module = importlib.import_module("memcap.plot" if name == "plot" else modules.get(name, "memcap.api"))
+        value = module if name == "plot" else getattr(module, "compare" if name == "comparison" else name)
         globals()[name] = value
         return value
 

@@ -34,6 +34,8 @@ LAYERS = (
     ("show", "compare"),
     ("oracle",),  # exact answers for linear models; no training
     ("search",),  # what to ask for next; knows nothing of training either
+    ("plot",),  # figures of comparisons
+    ("compare_command",),
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
@@ -76,6 +78,10 @@ def unit(path: Path) -> str:
     """The line's name of a file: 'data' for memcap/data/order.py, '' for memcap/__init__.py."""
     if not path.is_relative_to(ROOT / "memcap"):
         return "hydra_plugins"
+    if path == ROOT / "memcap" / "compare" / "__main__.py":
+        return (
+            "compare_command"  # a command: it has its package's figures drawn, which stand above the package
+        )
     first = path.relative_to(ROOT / "memcap").parts[0].removesuffix(".py")
     return "" if first == "__init__" else first
 
@@ -187,6 +193,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ),
         ("memcap.compare.__main__", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.compare.comparison", "torch wandb hydra omegaconf matplotlib rich"),
+        ("memcap.compare.report.page", "torch wandb hydra omegaconf matplotlib rich plotly"),
         ("memcap.sync", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.dashboard", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),

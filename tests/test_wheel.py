@@ -33,6 +33,8 @@ def test_a_wheel_in_an_empty_directory(tmp_path: Path) -> None:
 
     where = (
         "import memcap, memcap.conf, hydra_plugins.memcap.sweeper as sweeper\n"
+        "from memcap.compare.report.embedding import own_file\n"
+        "assert all(own_file(name) for name in ('report.js', 'table.js', 'report.css'))\n"
         "print(memcap.__file__, memcap.conf.__file__, sweeper.__file__)"
     )
     printed = subprocess.run(

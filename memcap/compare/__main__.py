@@ -6,46 +6,16 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
-from memcap.errors import BadInput, nearest
+from memcap.compare.choices import USAGE, Choices, parse
+from memcap.errors import BadInput
 from memcap.study_command import run_command
 
-USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
-       python -m memcap.compare folder=DIR             all runs of an outputs folder
-       python -m memcap.compare source=wandb:ENTITY/PROJECT [study=NAME]   runs of a W&B project, of a group
-
-  y=bits|bits_clamped|samples|METRIC    what capacity is counted in (bits)
-  x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
-  nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
-  selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
-  verify=1                              trains one random run again, alone, and compares
-  paths.outputs=DIR                     where the studies are (outputs)
-  tracking.mode=online|auto|offline     also logs the comparison as one W&B run (disabled); comparing again updates it
-  tracking.project=NAME tracking.entity=NAME   where to (the runs' own)"""
-
-KEYS = ("study", "folder", "source", "y", "x", "hue", "facet", "nuisance", "selection_seeds", "verify", "paths.outputs",
-        "tracking", "tracking.mode", "tracking.project", "tracking.entity")  # fmt: skip
-MODES = ("disabled", "auto", "online", "offline")
-
-
-@dataclasses.dataclass(frozen=True)
-class Choices:
-    """What the command line asks for."""
-
-    study: tuple[str, ...] = ()
-    folder: str | None = None
-    source: str | None = None
-    y: str = "bits"
-    x: str | None = None
-    hue: str | None = None
-    facet: str | None = None
-    nuisance: tuple[str, ...] | None = None
-    selection_seeds: tuple[int, ...] | None = None
-    verify: bool = False
-    outputs: str = "outputs"
-    mode: str = "disabled"
-    project: str | None = None
-    entity: str | None = None
+if TYPE_CHECKING:
+    from memcap.compare.comparison import Comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(chosen: Choices) -> None:
     """Compares, prints the numbers, writes the files, prints where they are."""
-    from memcap.compare.comparison import compare, comparison_folder, write
+    from memcap.compare.comparison import compare, comparison_folder
     from memcap.compare.frame import load_frame
     from memcap.compare.terminal import print_numbers, print_places
 
@@ -88,75 +58,36 @@ def run(chosen: Choices) -> None:
         comparison = dataclasses.replace(comparison, alarms=[*comparison.alarms, *found])
     print_numbers(comparison, verified)
     try:
-        files = write(comparison, folder)
+        files, figures, report = write_all(comparison, folder, chosen)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
-    print_places(comparison, folder)
+    print_places(comparison, folder, figures)
     if tracked is not None and (place := tracked.log(comparison, files)):
         print(f"W&B:      {place}")
+    if report is not None:
+        print(f"report:   {quote(str(report))}")
 
 
-def parse(words: Sequence[str]) -> Choices:
-    """``key=value`` words; BadInput for one that is not understood."""
-    given = _words(words)
-    study = tuple(_list(given.get("study", "")))
-    if (bool(study) or "source" in given) == ("folder" in given):
-        raise BadInput(
-            "give study=NAME[,NAME2], folder=DIR or source=wandb:ENTITY/PROJECT; python -m memcap.compare --help"
-            " lists the keys"
-        )
-    if "source" in given and given.get("verify", "0") in ("1", "true"):
-        raise BadInput("verify=1 compares with run folders, got source=; verify where the runs were trained")
-    if given.get("verify", "0") not in ("0", "1", "true", "false"):
-        raise BadInput(f"verify must be 1 or 0, got {given['verify']}")
-    return Choices(
-        study=study,
-        folder=given.get("folder"),
-        source=given.get("source"),
-        y=given.get("y", "bits"),
-        x=given.get("x"),
-        hue=given.get("hue"),
-        facet=given.get("facet"),
-        nuisance=tuple(_list(given["nuisance"])) if "nuisance" in given else None,
-        selection_seeds=_seeds(given["selection_seeds"]) if "selection_seeds" in given else None,
-        verify=given.get("verify", "0") in ("1", "true"),
-        outputs=given.get("paths.outputs", "outputs"),
-        mode=_mode(given),
-        project=given.get("tracking.project"),
-        entity=given.get("tracking.entity"),
-    )
+def write_all(
+    comparison: Comparison, folder: Path, chosen: Choices
+) -> tuple[list[Path], list[str], Path | None]:
+    """Tables, figures and the report: all files, the figures' names, the report's path."""
+    from memcap.compare.comparison import write
 
+    files = write(comparison, folder)
+    figures: list[str] = []
+    report = None
+    if chosen.figures:
+        from memcap.plot.files import write_figures
 
-def _words(words: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in KEYS or not equals:
-            hint = nearest(key, KEYS)
-            raise BadInput(f"{word} is not understood{hint}; python -m memcap.compare --help lists the keys")
-        if key in given:
-            raise BadInput(f"{key} is given twice; give {key}={given[key]},{value} or one of the two")
-        given[key] = value
-    return given
+        figures = write_figures(comparison, folder)
+        files += [folder / f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
+    if chosen.report:
+        from memcap.compare.report.page import write_report
 
-
-def _mode(given: dict[str, str]) -> str:
-    """``tracking.mode``, or ``tracking=MODE`` for short."""
-    mode = given.get("tracking.mode", given.get("tracking", "disabled"))
-    if mode not in MODES or given.get("tracking", mode) != mode:
-        raise BadInput(f"tracking.mode must be one of {', '.join(MODES)}, got {mode}")
-    return mode
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.strip("[]").split(",") if part.strip()]
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in _list(text))
-    except ValueError:
-        raise BadInput(f"selection_seeds must be whole numbers like 0,1,2, got {text}") from None
+        report = write_report(comparison, folder)
+        files.append(report)
+    return files, figures, report
 
 
 if __name__ == "__main__":

@@ -12,34 +12,10 @@ import pandas as pd
 
 from memcap.compare.axes import Axes, grouping
 from memcap.compare.capacity import PARAMETER_COUNTS
+from memcap.compare.fit_error import LEVEL, FitError, Points
 from memcap.compare.laws import LAWS, Law
 
-LEVEL = 0.95
-MISFIT_P = 0.05
 CLOSE = 2.0  # in AIC: the law with fewer parameters is kept
-LEAST_RELATIVE_ERROR = 1e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class Points:
-    """Capacities with their errors: parameters_C, capacity_C > 0, relative_error_C (standard error of the mean over
-    the mean, NaN where unknown), num_seeds_C."""
-
-    parameters_C: np.ndarray
-    capacity_C: np.ndarray
-    relative_error_C: np.ndarray
-    num_seeds_C: np.ndarray
-
-    @property
-    def pooled(self) -> tuple[float, int]:
-        """Relative standard deviation of one seed over all configurations, and its degrees of freedom (0: unknown)."""
-        known = ~np.isnan(self.relative_error_C)
-        freedom_C = (self.num_seeds_C - 1)[known]
-        freedom = int(freedom_C.sum())
-        if freedom == 0:
-            return math.nan, 0
-        variance_C = self.relative_error_C[known] ** 2 * self.num_seeds_C[known]
-        return max(math.sqrt((freedom_C * variance_C).sum() / freedom), LEAST_RELATIVE_ERROR), freedom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +56,7 @@ def fits(capacities: pd.DataFrame, counts: Sequence[str] = PARAMETER_COUNTS) -> 
     for _, line in capacities.groupby(grouping(capacities, axes.lines), sort=False):
         for count in counts:
             if count in line:
-                points, left_out = _points(line, count, value)
+                points, left_out = line_points(line, count, value)
                 where = {key: line[key].iloc[0] for key in axes.lines}
                 rows += [{**where, "parameter_count": count, **row} for row in _law_rows(points, left_out)]
     return pd.DataFrame(rows)
@@ -89,33 +65,11 @@ def fits(capacities: pd.DataFrame, counts: Sequence[str] = PARAMETER_COUNTS) -> 
 def fit_law(law: Law, points: Points) -> Fit:
     """One law through the points; the reduction and the errors are those of ``fits``."""
     estimate = law.estimate(points.parameters_C, points.capacity_C, points.num_seeds_C)
-    jacobian_CK = law.jacobian(estimate, points.parameters_C)
-    residual_C = np.log(points.capacity_C) - law.log_value(estimate, points.parameters_C)
-    weighted_KC = jacobian_CK.T * points.num_seeds_C
-    propagate_KC = np.linalg.solve(weighted_KC @ jacobian_CK, weighted_KC)
-    spread, pooled_freedom = points.pooled
-    left = len(residual_C) - len(estimate)
-    weighted_squares = float((points.num_seeds_C * residual_C**2).sum())
-    if pooled_freedom:
-        chi_squared = weighted_squares / spread**2
-        variance_C = np.where(
-            np.isnan(points.relative_error_C), spread**2 / points.num_seeds_C, points.relative_error_C**2
-        )
-        terms_KC = propagate_KC**2 * variance_C
-        freedom_C = np.where(points.num_seeds_C > 1, points.num_seeds_C - 1, pooled_freedom)
-        error_K = np.sqrt(terms_KC.sum(1))
-        freedom_K = terms_KC.sum(1) ** 2 / np.maximum((terms_KC**2 / (freedom_C + 2)).sum(1), 1e-300) - 2
-        widened = _widening(chi_squared, left, pooled_freedom)
-        if widened > 1:
-            freedom_K = np.minimum(freedom_K, left)
-        source, misfit = "capacities", chi_squared / left if left else math.nan
-    else:
-        variance = weighted_squares / left if left else math.nan
-        error_K = np.sqrt((propagate_KC**2 / points.num_seeds_C).sum(1) * variance)
-        freedom_K = np.full(len(estimate), float(max(left, 1)))
-        chi_squared, misfit, widened, source = weighted_squares, math.nan, 1.0, "scatter"
-    intervals = law.intervals(estimate, _half_width(error_K * widened, freedom_K))
-    return Fit(law, law.named(estimate), intervals, chi_squared, misfit, widened, source)
+    error = FitError.of(law, estimate, points)
+    intervals = law.intervals(estimate, error.half_width(np.eye(len(estimate))))
+    return Fit(
+        law, law.named(estimate), intervals, error.chi_squared, error.misfit, error.widened, error.source
+    )
 
 
 def information(fits_of: Sequence[Fit], num_points: int) -> list[float]:
@@ -140,7 +94,8 @@ def information(fits_of: Sequence[Fit], num_points: int) -> list[float]:
     return values
 
 
-def _points(line: pd.DataFrame, count: str, value: str) -> tuple[Points, int]:
+def line_points(line: pd.DataFrame, count: str, value: str) -> tuple[Points, int]:
+    """The points of one line of the table of ``capacity``, and how many were left out (≤ 0, or no count)."""
     from scipy.special import stdtrit
 
     usable = line[(line[value] > 0) & line[count].notna()]
@@ -195,17 +150,3 @@ def _note(scores: Sequence[float], found: Sequence[Fit], chosen: int | None, lef
     if left_out:
         parts.append(f"{left_out} without a positive capacity left out")
     return "; ".join(parts)
-
-
-def _widening(chi_squared: float, left: int, pooled_freedom: int) -> float:
-    from scipy.special import fdtrc
-
-    if left < 1 or fdtrc(left, pooled_freedom, chi_squared / left) >= MISFIT_P:
-        return 1.0
-    return math.sqrt(chi_squared / left)
-
-
-def _half_width(error_K: np.ndarray, freedom_K: np.ndarray) -> np.ndarray:
-    from scipy.special import stdtrit
-
-    return np.asarray(stdtrit(np.maximum(freedom_K, 1.0), (1 + LEVEL) / 2) * error_K)

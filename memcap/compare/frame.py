@@ -88,30 +88,6 @@ def load_frame(
     return table
 
 
-def load_histories(
-    frame: pd.DataFrame, run_ids: Iterable[str] | None = None
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Measurements along the way of these runs, for figures: by run id a table indexed by step; and what was unusable.
-
-    Costs a file for each run, so ask only for what is drawn. A torn last line is left out; a line in the middle that is
-    no JSON loses that run's history, said in the second value.
-    """
-    if source := frame.attrs.get("source"):
-        return {}, [f"histories are read from run folders only, not from {source}"]
-    root = Path(frame.attrs.get("outputs", "outputs"))
-    histories: dict[str, pd.DataFrame] = {}
-    problems = []
-    for run_id in frame["run_id"] if run_ids is None else run_ids:
-        try:
-            rows = RunFolder(root, run_id).read_history()
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if rows:
-            histories[run_id] = pd.DataFrame(rows).set_index("train/step")
-    return histories, problems
-
-
 def _matching(root: Path, name: str) -> Iterator[StudyFolder]:
     if not set("*?[") & set(name):
         yield StudyFolder.existing(root, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -25,7 +25,7 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
     """Capacities, axes, fits, jumps, what was left out, alarms, on stdout."""
     _print_capacities(comparison)
     _print_axes(comparison)
-    for line in [*_fit_lines(comparison), *_jump_lines(comparison)]:
+    for line in [*fit_lines(comparison), *jump_lines(comparison)]:
         print(line)
     for problem in comparison.frame.attrs.get("unusable", []):
         print(f"left out: {problem}")
@@ -35,11 +35,13 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
         print(f"verified: {verified}")
 
 
-def print_places(comparison: Comparison, folder: Path) -> None:
-    """Where the files are and what to type next."""
+def print_places(comparison: Comparison, folder: Path, figures: Sequence[str] = ()) -> None:
+    """Where the files and figures are and what to type next."""
     print(
         f"files:    {quote(str(folder))}  (capacity.csv, runs.csv, curves.csv, ledger.csv, fits.json, alarms.json)"
     )
+    if figures:
+        print(f"figures:  {', '.join(figures)}, as .png and .svg there")
     for line in _suggestions(comparison):
         print(f"next:     {line}")
 
@@ -90,7 +92,7 @@ def _print_axes(comparison: Comparison) -> None:
         print(f"seeds:    {SPLITS[split]}")
 
 
-def _fit_lines(comparison: Comparison) -> Iterator[str]:
+def fit_lines(comparison: Comparison) -> Iterator[str]:
     table, unit = comparison.fits, comparison.quantity.unit
     if table.empty:
         return
@@ -113,7 +115,7 @@ def _ends(row: pd.Series, name: str) -> str:
     return "(no CI)" if low != low else f"[{low:.3f}, {high:.3f}]"
 
 
-def _jump_lines(comparison: Comparison) -> Iterator[str]:
+def jump_lines(comparison: Comparison) -> Iterator[str]:
     table = comparison.jamming
     if table.empty or table["jump"].isna().all():
         return

@@ -45,7 +45,7 @@ def runs_table(
             columns = {**_dotted(result["config"]), "study": study, "overrides": tuple(overrides)}
             rows.append({**record, **columns, **result["summary"]})
     table = pd.DataFrame(rows)
-    table.attrs["study"] = study
+    table.attrs |= {"study": study, "outputs": str(outputs)}
     return table
 
 

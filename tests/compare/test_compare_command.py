@@ -74,7 +74,11 @@ def test_from_runs_to_numbers(outputs: Path, capsys: pytest.CaptureFixture[str])
     assert {fit["law"] for fit in fits["fits"]} == {"proportional", "linear", "power_law"}
     assert json.loads((folder / "alarms.json").read_text()) == {"unusable": [], "alarms": []}
     assert len(pd.read_csv(folder / "curves.csv")) == 12
+    for name in ("capacity_curves", "capacity_against_parameters", "training", "sharpness", "gradients"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"</svg>" in (folder / f"{name}.svg").read_bytes()
     for word in (
+        "figures:  capacity_curves, capacity_against_parameters, training, sharpness, gradients",
         "axes:     compared model.width; chosen data.num_samples, optimizer.learning_rate",
         "fit:",
         "files:",
@@ -84,7 +88,7 @@ def test_from_runs_to_numbers(outputs: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_samples_a_folder_and_other_axes(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"folder={outputs}", "y=samples", "nuisance=", "selection_seeds=0"]) == 0
+    assert main([f"folder={outputs}", "y=samples", "nuisance=", "selection_seeds=0", "figures=0"]) == 0
     text = capsys.readouterr().out
     assert "compared model.width, optimizer.learning_rate" in text
     assert "chosen on selection_seeds" in text
@@ -92,12 +96,15 @@ def test_samples_a_folder_and_other_axes(outputs: Path, capsys: pytest.CaptureFi
     assert len(table) == 6
     assert (table["num_seeds"] == 2).all()
     assert "capacity_samples" in table
+    assert "figures:" not in text
+    assert list((outputs / "compare" / "all").glob("*.png")) == []
 
 
 @pytest.mark.parametrize(
     "words",
     [[], ["study=nothing"], ["study=small", "folder=x"], ["stduy=small"], ["study=small", "y=bist"], ["small"],
-     ["study=small", "study=small"], ["study=small", "verify=maybe"], ["study=small", "x=model.widht"],
+     ["study=small", "study=small"], ["study=small", "verify=maybe"], ["study=small", "figures=no"],
+     ["study=small", "x=model.widht"],
      ["study=small", "selection_seeds=a"], ["study=small", "selection_seeds=0,1,2"], ["study=../small"],
      ["folder=/nowhere"]],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from compositions import composed_config
 from memcap import cells as training
 from memcap.compare.alarms import alarms
 from memcap.compare.capacity import capacity
-from memcap.compare.frame import load_frame, load_histories
+from memcap.compare.frame import load_frame
 from memcap.compare.verify import verify
 from memcap.config.cell import Cell
 from memcap.errors import BadInput
@@ -84,20 +84,6 @@ def test_broken_records_are_counted_and_the_rest_is_used(outputs: Path) -> None:
         "1 run without a result yet",
         "1 run failed",
     ]
-
-
-def test_histories_of_what_is_drawn(outputs: Path) -> None:
-    frame = load_frame("both", outputs)
-    first, second, third = frame["run_id"][:3]
-    path = outputs / "runs" / first[:2] / first / "history.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])  # half a line at the end
-    path = outputs / "runs" / second[:2] / second / "history.jsonl"
-    path.write_text(path.read_text().replace('{"train/step":', "{", 1))
-    histories, problems = load_histories(frame, [first, second, third])
-    assert sorted(histories) == sorted([first, third])
-    assert len(histories[first]) == len(histories[third]) - 1
-    assert len(problems) == 1
-    assert second in problems[0]
 
 
 @pytest.mark.parametrize(

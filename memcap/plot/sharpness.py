@@ -1,0 +1,112 @@
+"""Sharpness against N, raw or as the optimizer sees it, with its jump and the N of capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from memcap.compare.comparison import Comparison
+from memcap.compare.matching import configuration_of
+from memcap.errors import BadInput
+from memcap.plot.given import as_comparison, require
+from memcap.plot.hues import Hues, configurations_to_draw
+from memcap.plot.lines import by_configuration, mark
+from memcap.plot.over_samples import draw_over_samples, over_samples
+from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
+
+RAW, PRECONDITIONED, THRESHOLD = "sharpness/top_eigenvalue", "sharpness/preconditioned", "sharpness/threshold"
+LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
+
+
+def sharpness(
+    comparison_or_frame: Comparison | pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    metric: str = RAW,
+    hue: str | Iterable[str] | Hues | None = None,
+    legend: str | Entries | None = "right",
+) -> Axes:
+    """The largest eigenvalue of the loss's Hessian at the end of training against N, a line for each configuration.
+
+    Geometric means over seeds with 95 % bootstrap bands, at the nuisance values that are best for bits. A horizontal
+    bar halfway up the step marks where ``memcap.jamming`` found a jump of the raw one, as long as its 95 % interval;
+    none where it found none. Diamonds: the N of capacity. Dotted verticals: exact references. Dashed: the optimizer's
+    threshold of stability, on the axes of the eigenvalue that it bounds: raw for gradient descent (Cohen et al.
+    2021, arXiv 2103.00065), preconditioned for Adam (Cohen et al. 2022, arXiv 2207.14484).
+
+    metric: ``sharpness/top_eigenvalue`` or ``sharpness/preconditioned``; in nats per squared weight, the
+    second one per step's learning rate. Horizontal: N in samples. Raises BadInput where it was not measured, or at
+    one N only.
+    """
+    comparison = as_comparison(comparison_or_frame)
+    require(comparison.frame, metric)
+    table = over_samples(comparison, metric)
+    if table["num_samples"].nunique() < 2:
+        raise BadInput(f"sharpness needs a positive {metric} at two or more data.num_samples")
+    ax = axes_or_new(ax)
+    hues = Hues.of(comparison, hue, comparison.axes.shown)
+    note = draw_over_samples(ax, comparison, table, hues)
+    sizes = table["num_samples"].to_numpy()
+    scale(ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
+    threshold = _threshold(comparison, metric)
+    scale(ax.yaxis, table[["low", "center", "high"]].to_numpy())
+    if threshold is not None:
+        ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
+    jumps = _draw_jumps(ax, comparison, table, hues)
+    finish(ax, "N (samples)", LABELS.get(metric, metric))
+    if isinstance(legend, str):
+        hues.color_bar(ax)
+    place_legend(ax, [*hues.handles(), *_marks(jumps, threshold)], hues.legend_title(note), legend)
+    return ax
+
+
+def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hues) -> bool:
+    """A bar for each jump that was found, in the middle of its step; whether there is any."""
+    jumps = comparison.jamming
+    if jumps.empty:
+        return False
+    numbers = configuration_of(jumps, comparison).tolist()
+    row_of = dict(zip(numbers, jumps.to_dict("records"), strict=True))
+    lines = by_configuration(table, table["configuration"].to_numpy())
+    bars: list[tuple[float, float, float, float]] = []
+    for number, key in configurations_to_draw(comparison, hues)[0]:
+        row, line = row_of.get(number), lines.get(number)
+        if row is None or line is None:
+            continue
+        if not np.isnan(row["exact_num_samples"]):
+            ax.axvline(row["exact_num_samples"], color=hues.color(key), linestyle=":", linewidth=1)
+        if row["jump"]:
+            at, low, high = row["jump_num_samples"], row["jump_low"], row["jump_high"]
+            height = np.exp(np.interp(at, line["num_samples"], np.log(line["center"])))
+            bars.append((at, height, max(0.0, at - low), max(0.0, high - at)))
+    if not bars:
+        return False
+    x, y, left, right = np.array(bars).T
+    ax.errorbar(
+        x, y, xerr=np.nan_to_num([left, right]), fmt="|", color="black", markersize=9, capsize=3.5,
+        markeredgewidth=1.4, linewidth=1.4, zorder=5,
+    )  # fmt: skip
+    return True
+
+
+def _threshold(comparison: Comparison, metric: str) -> float | None:
+    """The optimizer's threshold for this eigenvalue, where all runs have the same."""
+    frame = comparison.frame
+    bounded = PRECONDITIONED if PRECONDITIONED in frame and frame[PRECONDITIONED].notna().any() else RAW
+    adaptive = "optimizer.kind" in frame and frame["optimizer.kind"].str.startswith("adam").any()
+    if THRESHOLD not in frame or metric != bounded or (bounded == RAW and adaptive):
+        return None
+    values = frame[THRESHOLD].dropna().unique()
+    return float(values[0]) if len(values) and np.ptp(values) <= 1e-6 * abs(values[0]) else None
+
+
+def _marks(jumps: bool, threshold: float | None) -> Iterator[Artist]:
+    yield mark("N of capacity")
+    if jumps:
+        yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
+    if threshold is not None:
+        yield mark("stability threshold", color=GREY, linestyle="--")
