@@ -26,7 +26,7 @@ from memcap.records import atomic
 
 NAMES = ("capacity_curves", "capacity_against_parameters", "training", "sharpness", "gradients")
 KINDS = ("png", "svg")
-PNG_DOTS_PER_INCH = 130
+PNG_DOTS_PER_INCH = 110
 
 
 def write_figures(comparison: Comparison, folder: Path) -> list[str]:
