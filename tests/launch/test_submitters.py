@@ -123,5 +123,5 @@ def test_a_sweeper_that_goes_by_values_has_to_wait(app: Any) -> None:
     launcher.setup(hydra_context=None, task_function=app.task, config=master)  # type: ignore[arg-type]
     options = LauncherOptions.from_dict({**_defaults(), "wait": False})
     with pytest.raises(BadInput, match=r"launcher\.wait=false gives OptunaSweeper no values to go by"):
-        launcher._check_sweeper(options)
-    launcher._check_sweeper(LauncherOptions.from_dict(_defaults()))
+        launcher.check_sweeper(options)
+    launcher.check_sweeper(LauncherOptions.from_dict(_defaults()))

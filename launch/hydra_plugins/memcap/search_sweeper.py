@@ -56,7 +56,7 @@ class SearchSweeper(MemcapSweeper):
         space = SearchSpace(composer, axes, SearchOptions.from_dict(values))
         self._check_choices(composer, axes)
         if isinstance(self.launcher, SubmittingLauncher):
-            self.launcher._check_sweeper(LauncherOptions.from_dict(self.launcher.values))
+            self.launcher.check_sweeper(LauncherOptions.from_dict(self.launcher.values))
         returns: list[JobReturn] = []
         try:
             is_over = self._search(space, returns)
