@@ -1,6 +1,6 @@
 """What a search is about: its configurations, their nuisance values, the range of sizes, and the cell of each trial."""
 
-# No "from __future__ import annotations" here: see launcher.py.
+from __future__ import annotations
 
 import functools
 import math
