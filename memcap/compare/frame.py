@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from memcap.compare.optimum_columns import with_optimum
 from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.run_folder import DONE, RunFolder
@@ -47,10 +48,11 @@ def load_frame(
 ) -> pd.DataFrame:
     """One row for each run with a result of these studies (names, or patterns like ``width*``), or of all ``outputs``.
 
-    Columns: ``run_id``, ``study`` (the first that lists it), ``status``, ``stop_reason``, ``steps``; the configuration
-    that counts by dotted key (``model.width``); the summary by metric name (``memory/bits``, bits);
-    ``provenance.engine`` and kin. A run that several studies list is one row. ``attrs``: ``studies``, ``axes`` (swept
-    keys, in their order), ``outputs``, ``unusable`` (a list of texts, one for each reason why runs are no row).
+    Columns: ``run_id``, ``study`` (the first that lists it), ``status``, ``stop_reason``, ``steps``; the
+    configuration that counts by dotted key (``model.width``); the summary by metric name (``memory/bits``, bits);
+    ``provenance.engine`` and kin; ``optimum/bits`` and kin where ``memcap.oracle`` was asked. A run that several
+    studies list is one row. ``attrs``: ``studies``, ``axes`` (swept keys, in their order), ``outputs``, ``unusable``
+    (a list of texts, one for each reason why runs are no row).
 
     ``source="wandb:ENTITY/PROJECT"`` reads a W&B project in place of records, see ``load_wandb_frame``.
 
@@ -85,7 +87,7 @@ def load_frame(
         "outputs": str(root),
         "unusable": problems,
     }
-    return table
+    return with_optimum(table, [folder.path / "oracle" / "gaps.csv" for folder in folders])
 
 
 def _matching(root: Path, name: str) -> Iterator[StudyFolder]:

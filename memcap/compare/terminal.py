@@ -10,6 +10,7 @@ import pandas as pd
 
 from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
+from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
 from memcap.records.table import MOST_ROWS, Column, number, print_columns
 
 SPLITS = {
@@ -25,7 +26,7 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
     """Capacities, axes, fits, jumps, what was left out, alarms, on stdout."""
     _print_capacities(comparison)
     _print_axes(comparison)
-    for line in [*fit_lines(comparison), *jump_lines(comparison)]:
+    for line in [*optimum_lines(comparison), *fit_lines(comparison), *jump_lines(comparison)]:
         print(line)
     for problem in comparison.frame.attrs.get("unusable", []):
         print(f"left out: {problem}")
@@ -90,6 +91,15 @@ def _print_axes(comparison: Comparison) -> None:
     )
     for split in comparison.capacity["split"].unique():
         print(f"seeds:    {SPLITS[split]}")
+
+
+def optimum_lines(comparison: Comparison) -> Iterator[str]:
+    """How much of what a linear model can store its training has stored, where the oracle was asked."""
+    runs = comparison.frame
+    if OPTIMUM_BITS in runs and not (known := runs[runs[OPTIMUM_BITS].notna()]).empty:
+        share = known["memory/bits"].astype(float).fillna(0.0) / known[OPTIMUM_BITS].astype(float)
+        low, middle, high = (f"{value:.1%}" for value in share.quantile([0.0, 0.5, 1.0]))
+        yield f"optimum:  {len(known)} linear runs store {middle} of their exact optimum ({low} to {high})"
 
 
 def fit_lines(comparison: Comparison) -> Iterator[str]:

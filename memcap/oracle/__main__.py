@@ -17,7 +17,7 @@ from memcap.study_command import Words, run_command, words_of
 USAGE = """python -m memcap.oracle study=NAME
        python -m memcap.oracle data.input_dim=10,20 [data.num_classes=40] [seed=0,1,2,3]
 
-  study=NAME[,NAME2]            linear runs of these studies: the optimum on their very samples, and the gap
+  study=NAME                    linear runs of this study: the optimum on their very samples, and the gap
   data.input_dim=, data.num_classes=, model.bias=, seed=
                                 problems without a study: the largest N that is separable
   data.num_samples=50,100       for these N also the bits of the exact optimum
@@ -62,10 +62,12 @@ def of_study(words: Words) -> None:
     from memcap.oracle.linear_runs import optimality_gaps
     from memcap.oracle.report import medians, print_gaps, print_medians, thresholds, write_table
 
-    frame = load_frame([name for name in words.values["study"].split(",") if name], words.outputs)
-    folder = comparison_folder(frame, words.outputs).parent / "oracle"
+    frame = load_frame(words.values["study"], words.outputs)
     if len(frame.attrs["studies"]) != 1:
-        folder = comparison_folder(frame, words.outputs) / "oracle"
+        raise BadInput(
+            f"study={words.values['study']} names {len(frame.attrs['studies'])} studies; ask for one at a time"
+        )
+    folder = comparison_folder(frame, words.outputs).parent / "oracle"
     with progress("exact optima") as said:
         gaps = optimality_gaps(frame, said=said)
     write_table(folder / "gaps.csv", gaps)

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import configuration_of
+from memcap.compare.optimum import optimum_curves
 from memcap.compare.references import exact_reference
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison
@@ -33,7 +34,8 @@ def capacity_curves(
     Lines and bands are those of ``memcap.curves``: at each N the nuisance values are chosen on other seeds than those
     averaged. A diamond marks each capacity at its best N with its 95 % interval (``memcap.capacity``); it may lie off
     its line, since seeds that chose N do not measure there. Dotted: N log2 V, all labels memorized. Stars: exact
-    references where one is known (Cover's N = 2n of a plane). Crosses: an N at which runs diverged (they count 0).
+    references where one is known (Cover's N = 2n of a plane). Dashed: the exact optimum of linear models on the same
+    samples, where ``memcap.oracle`` was asked. Crosses: an N at which runs diverged (they count 0).
 
     Horizontal: N in samples. Vertical: the comparison's y (bits, or samples). Both turn logarithmic where N spans two
     decades. hue: compared keys that colours tell apart. legend: ``right``, ``below`` or None. Of more than forty
@@ -91,6 +93,12 @@ def _draw_lines(
     half = (table["ci_high"] - table["ci_low"]).to_numpy() / 2
     ax.errorbar(x, y, half, fmt="none", ecolor=colors, elinewidth=1.6, zorder=3)
     draw_diamonds(ax, x, y, colors, crowded=crowded)
+    exact = optimum_curves(comparison)
+    for number, key in chosen:
+        at = exact[exact["configuration"] == number]
+        ax.plot(
+            at["num_samples"], at["mean"], color=hues.color(key), linestyle="--", linewidth=1.1, zorder=1.5
+        )
     known = [(*at, color) for at, color in zip(_references(comparison, table), colors, strict=True) if at]
     for x_exact, y_exact, color in known:
         ax.plot(x_exact, y_exact, "*", color=color, markersize=11, markeredgecolor="black", zorder=5)
@@ -124,5 +132,7 @@ def _marks(comparison: Comparison, diagonal: bool) -> Iterator[Artist]:
         yield mark(label, color=GREY, linestyle=":")
     if any(_references(comparison, table)):
         yield mark("exact", color="0.6", marker="*", linestyle="", markersize=9, markeredgecolor="black")
+    if len(optimum_curves(comparison)):
+        yield mark("exact optimum", color="0.3", linestyle="--")
     if (curves["diverged_share"] > 0).any():
         yield mark("some runs diverged", color="0.3", marker="x", linestyle="")

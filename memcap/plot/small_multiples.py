@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
+from memcap.compare.optimum import OF_METRIC
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.given import as_comparison, checked_keys, parts, varying
@@ -85,6 +86,7 @@ def _slim(comparison: Comparison, metrics: Sequence[str]) -> Comparison:
     axes, frame = comparison.axes, comparison.frame
     wanted = {"run_id", "status", REPLICATE, SIZE, "optimizer.kind", RAW, PRECONDITIONED, THRESHOLD, *LOSSES}
     wanted |= {*axes.compared, *axes.nuisance, *metrics, comparison.quantity.metric, "gradients/coherence"}
+    wanted |= set(OF_METRIC.values())
     return dataclasses.replace(comparison, frame=frame[[name for name in frame if name in wanted]])
 
 

@@ -14,6 +14,7 @@ from memcap.compare.fit_error import fit_band
 from memcap.compare.fits import line_points
 from memcap.compare.laws import LAWS
 from memcap.compare.matching import matching
+from memcap.compare.optimum import optimum_curves
 from memcap.compare.report.drawing import MOST_POINTS, PALETTE, SYMBOLS, Drawing, Figure, Panel, faint
 from memcap.compare.report.embedding import chart_text, numbers, rounded
 
@@ -36,10 +37,12 @@ def capacity_curves(drawing: Drawing) -> list[Figure]:
         "yaxis": axis(drawing.comparison.quantity.metric, range=[0, rounded(1.06 * top)]),
     }
     figures = []
+    exact = optimum_curves(drawing.comparison)
     for panel in drawing.panels:
         data = [*_diagonal(table, of_row, panel)]
         for number, configuration in enumerate(panel.configurations):
             data += _curve(drawing, panel, number, table[of_row == configuration])
+            data += _optimum(exact[exact["configuration"] == configuration], panel, configuration)
         layout_of_panel = {**layout, "legend": {"title": {"text": chart_text(panel.legend)}}}
         figures.append({"title": panel.title, "data": data, "layout": layout_of_panel})
     return figures
@@ -73,6 +76,16 @@ def _capacity_mark(drawing: Drawing, configuration: int, color: str, group: dict
         "marker": {"symbol": "star", "size": 14, "color": color, "line": {"color": INK, "width": 1}},
         "customdata": [drawing.point_of_runs(configuration, row["best_num_samples"])],
     }  # fmt: skip
+
+
+def _optimum(exact: pd.DataFrame, panel: Panel, configuration: int) -> Iterator[dict[str, Any]]:
+    """What the exact optimum of a linear model stores, where the oracle was asked."""
+    if len(exact):
+        yield {
+            "x": numbers(exact["num_samples"]), "y": numbers(exact["mean"]), "mode": "lines",
+            "line": {"color": panel.colors[configuration], "width": 1.5, "dash": "dot"}, "hoverinfo": "skip",
+            "legendgroup": str(configuration), "name": f"{panel.names[configuration]}, exact optimum",
+        }  # fmt: skip
 
 
 def _diagonal(table: pd.DataFrame, of_row: np.ndarray, panel: Panel) -> Iterator[dict[str, Any]]:

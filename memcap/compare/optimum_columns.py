@@ -1,0 +1,39 @@
+"""What ``memcap.oracle`` found of the runs of a study, as columns of their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+BITS, SAMPLES, GAP, SEPARABLE = (
+    "optimum/bits",
+    "optimum/memorized_samples",
+    "optimum/gap_bits",
+    "optimum/separable",
+)
+FILES = {"optimum_bits": BITS, "optimum_memorized": SAMPLES, "gap_bits": GAP, "separable": SEPARABLE}
+
+
+def with_optimum(table: pd.DataFrame, gaps: Iterable[Path]) -> pd.DataFrame:
+    """The table with ``optimum/bits``, ``optimum/gap_bits`` and kin of the runs that these files know.
+
+    gaps: ``oracle/gaps.csv`` of studies; one that is not there, or is no such table, adds nothing.
+    """
+    found = [part for path in gaps if (part := _read(path)) is not None]
+    if not found:
+        return table
+    known = pd.concat(found).drop_duplicates("run_id", keep="last").set_index("run_id")
+    columns = {name: table["run_id"].map(known[column]) for column, name in FILES.items()}
+    joined = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+    joined.attrs = table.attrs
+    return joined
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        table = pd.read_csv(path, dtype={"run_id": str})
+    except (OSError, ValueError):  # not asked yet, or no table
+        return None
+    return table if {"run_id", *FILES} <= set(table.columns) else None
