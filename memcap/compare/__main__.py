@@ -13,8 +13,8 @@ from memcap.study_command import run_command
 USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pattern ('width*')
        python -m memcap.compare folder=DIR             all runs of an outputs folder
 
-  y=bits|bits_clamped|samples|METRIC    what capacity is counted in (bits)
-  x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
+  y=bits|bits_clamped|samples|METRIC    what capacity is counted in (what the study's preset says, else bits)
+  x=KEY hue=KEY facet=KEY               which compared keys go where (the preset's, else found from what varies)
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
   verify=1                              trains one random run again, alone, and compares
@@ -29,7 +29,7 @@ class Choices:
 
     study: tuple[str, ...] = ()
     folder: str | None = None
-    y: str = "bits"
+    y: str | None = None
     x: str | None = None
     hue: str | None = None
     facet: str | None = None
@@ -53,16 +53,14 @@ def run(chosen: Choices) -> None:
     """Compares, prints the numbers, writes the files, prints where they are."""
     from memcap.compare.comparison import compare, comparison_folder, write
     from memcap.compare.frame import load_frame
+    from memcap.compare.study_choices import completed
     from memcap.compare.terminal import print_numbers, print_places
 
     outputs = chosen.folder or chosen.outputs
     frame = load_frame(chosen.study, outputs)
     comparison = compare(
         frame,
-        y=chosen.y,
-        x=chosen.x,
-        hue=chosen.hue,
-        facet=chosen.facet,
+        **completed(dataclasses.asdict(chosen), frame),
         nuisance=chosen.nuisance,
         selection_seeds=chosen.selection_seeds,
     )
@@ -94,7 +92,7 @@ def parse(words: Sequence[str]) -> Choices:
     return Choices(
         study=study,
         folder=given.get("folder"),
-        y=given.get("y", "bits"),
+        y=given.get("y"),
         x=given.get("x"),
         hue=given.get("hue"),
         facet=given.get("facet"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from memcap.compare.study_choices import agreed
 from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.run_folder import DONE, RunFolder
@@ -19,7 +20,7 @@ from memcap.records.study_folder import StudyFolder
 
 PROVENANCE = ("engine", "memcap", "git_commit", "git_dirty", "own_sources", "device")
 # Groups of the configuration that never count in a run's identity: they can be no axis.
-NOT_COUNTED = ("tracking", "paths", "measure", "checkpoint", "records")
+NOT_COUNTED = ("tracking", "paths", "measure", "checkpoint", "records", "compare")
 NOT_COUNTED_KEYS = ("study", "force", "fail_fast", "max_attempts", "allow_targets")
 MOST_NAMED = 3
 _PLAIN = frozenset((int, float, str, bool, type(None)))
@@ -48,7 +49,8 @@ def load_frame(studies: str | Sequence[str] = (), outputs: str | Path = "outputs
     Columns: ``run_id``, ``study`` (the first that lists it), ``status``, ``stop_reason``, ``steps``; the configuration
     that counts by dotted key (``model.width``); the summary by metric name (``memory/bits``, bits);
     ``provenance.engine`` and kin. A run that several studies list is one row. ``attrs``: ``studies``, ``axes`` (swept
-    keys, in their order), ``outputs``, ``unusable`` (a list of texts, one for each reason why runs are no row).
+    keys, in their order), ``compare`` (what the studies say should be drawn), ``outputs``, ``unusable`` (a list of
+    texts, one for each reason why runs are no row).
 
     Raises BadInput for a study that is not there, and where no run at all has a result. 10,000 runs take 3 to 4 s.
     """
@@ -57,8 +59,8 @@ def load_frame(studies: str | Sequence[str] = (), outputs: str | Path = "outputs
     folders = [folder for name in names for folder in _matching(root, name)]
     listed: dict[str, str] = {}
     axes: dict[str, None] = {}
-    for folder in folders:
-        study = folder.read()
+    records = [folder.read() for folder in folders]
+    for folder, study in zip(folders, records, strict=True):
         axes |= dict.fromkeys(study["axes"])
         for cell in study["cells"]:
             listed.setdefault(cell["run_id"], folder.name)
@@ -74,6 +76,7 @@ def load_frame(studies: str | Sequence[str] = (), outputs: str | Path = "outputs
     table.attrs = {
         "studies": [folder.name for folder in folders],
         "axes": list(axes),
+        "compare": agreed(records),
         "outputs": str(root),
         "unusable": problems,
     }
