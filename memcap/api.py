@@ -84,7 +84,7 @@ def sweep(
         own = [text.partition("=") for text in returns[0].overrides or ()]
         values = {key: value.strip("'") for key, _, value in own}
         return load_study(values["study"], values.get("paths.outputs", "outputs"))
-    return _table(trained[0], swept)
+    return _table([outcome for batch in trained for outcome in batch], list(dict.fromkeys(swept)))
 
 
 def _table(outcomes: Sequence[CellOutcome], axes: Sequence[str]) -> pd.DataFrame:

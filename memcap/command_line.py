@@ -83,7 +83,7 @@ def config_path() -> str:
 
 
 def register_plugins() -> None:
-    """Makes memcap's launchers and its sweeper known.
+    """Makes memcap's launchers and its sweepers known.
 
     Hydra looks for plugins by walking the folders of the namespace package ``hydra_plugins``; an editable install
     has no such folder, only an import hook, so that it would find nothing there.
@@ -96,6 +96,7 @@ def register_plugins() -> None:
     plugins = (
         ("launcher", "MemcapLauncher"),
         ("sweeper", "MemcapSweeper"),
+        ("search_sweeper", "SearchSweeper"),
         ("submitters", "SlurmLauncher"),
         ("submitters", "LocalLauncher"),
     )

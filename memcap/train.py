@@ -34,6 +34,7 @@ NOT_SHOWN = (
     "experiment=null",
 )
 SUBMITTING = ("slurm", "local")  # launchers that hand cells to other processes
+SEARCHING = ("capacity", "search")  # sweepers that ask for the runs themselves
 _outcomes: list[CellOutcome] = []  # of this process, for its exit status
 
 
@@ -56,6 +57,9 @@ def composed_cell(config: DictConfig) -> Cell:
     launcher = hydra_config.runtime.choices.get("hydra/launcher")
     if hydra_config.mode == RunMode.RUN and launcher in SUBMITTING:
         raise BadInput(f"hydra/launcher={launcher} trains what -m asks for, a single run too; add -m")
+    sweeper = hydra_config.runtime.choices.get("hydra/sweeper")
+    if hydra_config.mode == RunMode.RUN and sweeper in SEARCHING:
+        raise BadInput(f"hydra/sweeper={sweeper} makes several runs; add -m")
     own = [text for text in hydra_config.overrides.task if not text.lstrip("+").startswith(NOT_SHOWN)]
     cell = Cell.from_values(values, own)
     if cell.config.study is None:

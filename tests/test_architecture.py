@@ -33,6 +33,7 @@ LAYERS = (
     ("study_command",),
     ("show", "compare"),
     ("oracle",),  # exact answers for linear models; no training
+    ("search",),  # what to ask for next; knows nothing of training either
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
@@ -192,6 +193,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.launcher", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.sweeper", "torch numpy wandb pandas scipy matplotlib"),
+        ("hydra_plugins.memcap.search_sweeper", "torch numpy wandb pandas scipy matplotlib"),
     ],
 )
 def test_a_start_is_light(module: str, absent: str) -> None:

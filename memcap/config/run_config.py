@@ -34,7 +34,7 @@ from memcap.config.schema import (
 from memcap.errors import BadInput, nearest
 
 TRUSTED_TARGETS = ("memcap.", "torch.")
-NOT_OF_A_RUN = ("zip", "cells", "size", "sizes", "hydra", "launcher")  # read before there are runs
+NOT_OF_A_RUN = ("zip", "cells", "size", "sizes", "hydra", "launcher", "search")  # read before there are runs
 PARTS: dict[str, type[Any]] = {
     "budget": BudgetConfig,
     "hardware": HardwareConfig,

@@ -20,6 +20,7 @@ NOT_SWEPT = (
     "allow_targets",
     "tracking",
     "launcher",
+    "search",
     "paths",
     "records",
     "checkpoint",
