@@ -135,6 +135,48 @@ def test_a_preset_as_it_stands_has_the_size_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
+def test_full_searches_in_place_of_the_published_grid(preset: str) -> None:
+    status, text = memcap_train(f"experiment={preset}", "size=full", "--cfg", "all")
+    assert status == 0, text
+    config = OmegaConf.create(text)
+    assert config.hydra.sweeper._target_.endswith(".SearchSweeper")
+    assert config.hydra.sweeper.params[SIZE] is None
+    assert (config.search.goal, config.search.axis, config.compare.y) == ("capacity", SIZE, "bits")
+    assert config.search.seeds >= 5
+    assert config.search.fresh_seeds >= 5
+    assert config.search.learning_rates is None, "three rates around the published one, and on beyond an edge"
+    assert config.search.budget_doublings > 0
+
+
+def test_full_is_a_capacity_on_fresh_seeds(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    small = (
+        "data.input_dim=2",
+        "budget.steps=20",
+        "search.largest=24",
+        "search.tolerance=0.5",
+        "measure=light",
+    )
+    seeds = ("search.seeds=2", "search.fresh_seeds=2", "search.budget_doublings=1", "tracking=disabled")
+    words = (
+        "experiment=memory2/linear",
+        "size=full",
+        *small,
+        *seeds,
+        "study=full",
+        f"paths.outputs={outputs}",
+    )
+    status, text = memcap_train("-m", *words)
+    assert status == 0, text
+    (found,) = json.loads((outputs / "studies" / "full" / "search.json").read_text())["configurations"]
+    assert compare(["study=full", f"paths.outputs={outputs}"]) == 0
+    table = pd.read_csv(outputs / "studies" / "full" / "compare" / "capacity.csv", keep_default_na=False)
+    at_budget = table[table["budget.steps"] == 20]  # the others are longer budgets at the same N
+    assert (at_budget["split"].item(), at_budget["num_seeds"].item()) == ("confirmed", 2)
+    assert at_budget["capacity_bits"].item() == pytest.approx(found["capacity_bits"])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_what_is_drawn_is_no_axis_that_has_its_part_already(preset: str) -> None:
     drawn = composed_values(f"experiment={preset}")["compare"]
     assert (drawn["y"], drawn["x"]) == DRAWN[preset][:2]
