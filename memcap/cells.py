@@ -23,7 +23,7 @@ class Part(NamedTuple):
     on_start: Callable[[Callable[[], Progress]], None]
 
 
-SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths", "checkpoint")
+SHARED = ("study", "force", "fail_fast", "max_attempts", "tracking", "paths", "checkpoint", "compare")
 
 
 def train_cells(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from memcap.errors import BadInput
@@ -19,8 +20,11 @@ def list_cells(ledger: Ledger, axes: Sequence[str], command: str) -> None:
     The configurations are kept beside the list, so that what is not finished can be trained without the command.
     """
     listed = [{"run_id": o.cell.run_id, "overrides": list(o.cell.overrides)} for o in ledger.outcomes]
+    drawn = dataclasses.asdict(ledger.outcomes[0].cell.config.compare)
     try:
-        ledger.study.open(axes, listed, command)
+        ledger.study.open(
+            axes, listed, command, {key: word for key, word in drawn.items() if word is not None}
+        )
         add_frozen(ledger.study.path / "cells.jsonl", [outcome.cell for outcome in ledger.outcomes])
     except OSError as error:
         raise BadInput(f"paths.outputs={ledger.outputs} cannot be written: {error}") from None

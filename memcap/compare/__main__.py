@@ -32,16 +32,14 @@ def run(chosen: Choices) -> None:
     """Compares, prints the numbers, writes the files, prints where they are."""
     from memcap.compare.comparison import compare, comparison_folder
     from memcap.compare.frame import load_frame
+    from memcap.compare.study_choices import completed
     from memcap.compare.terminal import print_numbers, print_places
 
     outputs = chosen.folder or chosen.outputs
     frame = load_frame(chosen.study, outputs, chosen.source)
     comparison = compare(
         frame,
-        y=chosen.y,
-        x=chosen.x,
-        hue=chosen.hue,
-        facet=chosen.facet,
+        **completed(dataclasses.asdict(chosen), frame),
         nuisance=chosen.nuisance,
         selection_seeds=chosen.selection_seeds,
     )

@@ -56,8 +56,9 @@ def find_axes(
 ) -> Axes:
     """The axes of a table of runs, found from what varies; keys that are given win.
 
-    N (``data.num_samples``) and the seed have their part always. ``nuisance`` None: the learning rate, unless it is x,
-    hue or facet; an empty one: nothing is chosen but N. Raises BadInput for a key that is no column.
+    N (``data.num_samples``) and the seed have their part always; a key that is given is compared, also one value of it.
+    ``nuisance`` None: the learning rate, unless it is x, hue or facet; an empty one: nothing is chosen but N. Raises
+    BadInput for a key that is no column.
     """
     keys = _configuration_keys(frame)
     for key in (x, hue, facet, *(nuisance or ())):
@@ -69,7 +70,9 @@ def find_axes(
     both = sorted(set(placed) & set(nuisance or ()))
     if both:
         raise BadInput(f"nuisance={both[0]} is also an axis to compare; leave it out of one of the two")
-    varying = [key for key in keys if key not in (SIZE, REPLICATE) and _distinct(frame[key]) > 1]
+    varying = [
+        key for key in keys if key not in (SIZE, REPLICATE) and (key in placed or _distinct(frame[key]) > 1)
+    ]
     chosen = NUISANCES if nuisance is None else tuple(nuisance)
     nuisances = tuple(key for key in varying if key in chosen and key not in placed)
     compared = _by_sweep([key for key in varying if key not in nuisances], frame.attrs.get("axes", ()))

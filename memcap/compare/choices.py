@@ -11,8 +11,8 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
        python -m memcap.compare folder=DIR             all runs of an outputs folder
        python -m memcap.compare source=wandb:ENTITY/PROJECT [study=NAME]   runs of a W&B project, of a group
 
-  y=bits|bits_clamped|samples|METRIC    what capacity is counted in (bits)
-  x=KEY hue=KEY facet=KEY               which compared keys go where (found from what varies)
+  y=bits|bits_clamped|samples|METRIC    what capacity is counted in (what the study's preset says, else bits)
+  x=KEY hue=KEY facet=KEY               which compared keys go where (the preset's, else found from what varies)
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
   figures=0 report=0                    leaves figures, or report.html, out
@@ -33,7 +33,7 @@ class Choices:
     study: tuple[str, ...] = ()
     folder: str | None = None
     source: str | None = None
-    y: str = "bits"
+    y: str | None = None
     x: str | None = None
     hue: str | None = None
     facet: str | None = None
@@ -66,7 +66,7 @@ def parse(words: Sequence[str]) -> Choices:
         study=study,
         folder=given.get("folder"),
         source=given.get("source"),
-        y=given.get("y", "bits"),
+        y=given.get("y"),
         x=given.get("x"),
         hue=given.get("hue"),
         facet=given.get("facet"),

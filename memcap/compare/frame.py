@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from memcap.compare.optimum_columns import with_optimum
+from memcap.compare.study_choices import agreed
 from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.run_folder import DONE, RunFolder
@@ -20,7 +21,7 @@ from memcap.records.study_folder import StudyFolder
 
 PROVENANCE = ("engine", "memcap", "git_commit", "git_dirty", "own_sources", "device")
 # Groups of the configuration that never count in a run's identity: they can be no axis.
-NOT_COUNTED = ("tracking", "paths", "measure", "checkpoint", "records")
+NOT_COUNTED = ("tracking", "paths", "measure", "checkpoint", "records", "compare")
 NOT_COUNTED_KEYS = ("study", "force", "fail_fast", "max_attempts", "allow_targets")
 MOST_NAMED = 3
 _PLAIN = frozenset((int, float, str, bool, type(None)))
@@ -51,7 +52,8 @@ def load_frame(
     Columns: ``run_id``, ``study`` (the first that lists it), ``status``, ``stop_reason``, ``steps``; the
     configuration that counts by dotted key (``model.width``); the summary by metric name (``memory/bits``, bits);
     ``provenance.engine`` and kin; ``optimum/bits`` and kin where ``memcap.oracle`` was asked. A run that several
-    studies list is one row. ``attrs``: ``studies``, ``axes`` (swept keys, in their order), ``outputs``, ``unusable``
+    studies list is one row. ``attrs``: ``studies``, ``axes`` (swept keys, in their order), ``compare``
+    (what the studies say should be drawn), ``outputs``, ``unusable``
     (a list of texts, one for each reason why runs are no row).
 
     ``source="wandb:ENTITY/PROJECT"`` reads a W&B project in place of records, see ``load_wandb_frame``.
@@ -67,8 +69,8 @@ def load_frame(
     folders = [folder for name in names for folder in _matching(root, name)]
     listed: dict[str, str] = {}
     axes: dict[str, None] = {}
-    for folder in folders:
-        study = folder.read()
+    records = [folder.read() for folder in folders]
+    for folder, study in zip(folders, records, strict=True):
         axes |= dict.fromkeys(study["axes"])
         for cell in study["cells"]:
             listed.setdefault(cell["run_id"], folder.name)
@@ -84,6 +86,7 @@ def load_frame(
     table.attrs = {
         "studies": [folder.name for folder in folders],
         "axes": list(axes),
+        "compare": agreed(records),
         "outputs": str(root),
         "unusable": problems,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memcap.config.fields import build, counts, ignored, schema_fields
@@ -17,6 +17,7 @@ from memcap.config.schema import (
     ActivationConfig,
     BudgetConfig,
     CheckpointConfig,
+    CompareConfig,
     DataConfig,
     HardwareConfig,
     ModelConfig,
@@ -33,6 +34,7 @@ from memcap.config.schema import (
 from memcap.errors import BadInput, nearest
 
 TRUSTED_TARGETS = ("memcap.", "torch.")
+NOT_OF_A_RUN = ("zip", "cells", "size", "sizes", "hydra", "launcher", "search")  # read before there are runs
 PARTS: dict[str, type[Any]] = {
     "budget": BudgetConfig,
     "hardware": HardwareConfig,
@@ -41,6 +43,7 @@ PARTS: dict[str, type[Any]] = {
     "paths": PathsConfig,
     "records": RecordsConfig,
     "checkpoint": CheckpointConfig,
+    "compare": CompareConfig,
 }
 
 
@@ -73,11 +76,13 @@ class RunConfig(TopLevel):
     paths: PathsConfig = ignored()
     records: RecordsConfig = ignored()
     checkpoint: CheckpointConfig = ignored()
+    compare: CompareConfig = ignored()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """A checked configuration from plain nested values; raises BadInput with one line."""
-        values = {k: v for k, v in values.items() if k not in ("zip", "cells", "hydra", "launcher", "search")}
+        _check_size(values.get("size"), values.get("sizes") or ())
+        values = {k: v for k, v in values.items() if k not in NOT_OF_A_RUN}
         _check_keys(values)
         top = build(TopLevel, {k: v for k, v in values.items() if k not in COMPONENTS and k not in PARTS}, "")
         parts: dict[str, Any] = {}
@@ -112,6 +117,13 @@ class RunConfig(TopLevel):
     @property
     def num_parameters(self) -> int:
         return self.model.num_parameters(self.data)
+
+
+def _check_size(size: object, sizes: Sequence[str]) -> None:
+    """A size is a preset's: without one of its own it would be some other sweep under a well-known name."""
+    if size is not None and size not in sizes:
+        has = f"it has {', '.join(sizes)}" if sizes else "only those of memory1/ and memory2/ have sizes"
+        raise BadInput(f"size={size} needs a preset that has it, got one without ({has}); --help lists them")
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:

@@ -164,6 +164,16 @@ class CheckpointConfig:
     keep: bool = ignored()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """What ``memcap.compare`` draws of a study without being asked: a preset's figure."""
+
+    y: str | None = ignored()
+    x: str | None = ignored()
+    hue: str | None = ignored()
+    facet: str | None = ignored()
+
+
 def _by_kind(*classes: type[Any]) -> dict[str, type[Any]]:
     return {cls.kind: cls for cls in classes}
 

@@ -1,6 +1,6 @@
 """The folder of one study, ``outputs/studies/<name>/``: a growing list of run ids that are compared.
 
-``study.json``   {schema, name, created, axes, command, cells: [{run_id, overrides}]}
+``study.json``   {schema, name, created, axes, command, compare, cells: [{run_id, overrides}]}
 ``index.jsonl``  a row per finished run, so that comparing 10,000 runs opens one file; it can be rebuilt
 
 Studies may overlap: a run belongs to no study, its folder is the truth, and the index a copy of it.
@@ -57,11 +57,18 @@ class StudyFolder:
             raise BadInput(f"study must be {names} in {folder.path.parent}, got {name}{near}")
         return folder
 
-    def open(self, axes: Iterable[str], cells: Iterable[Mapping[str, Any]], command: str) -> dict[str, Any]:
+    def open(
+        self,
+        axes: Iterable[str],
+        cells: Iterable[Mapping[str, Any]],
+        command: str,
+        compare: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Add the cells ``{run_id, overrides}`` of a sweep and return the whole study.
 
         A run id that is listed already keeps its place and its overrides; ``axes`` (swept fields) are united
-        in order; ``command`` is the latest one. Sweeps that open one study at the same time wait for each other.
+        in order; ``command`` and ``compare`` (what should be drawn of it) are the latest that were given. Sweeps that
+        open one study at the same time wait for each other.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -77,6 +84,7 @@ class StudyFolder:
                 "created": before["created"] or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "axes": list(dict.fromkeys([*before["axes"], *axes])),
                 "command": command,
+                "compare": dict(compare or before.get("compare") or {}),
                 "cells": list(known.values()),
             }
             atomic.write_json(self.path / "study.json", study)

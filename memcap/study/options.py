@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NOT_OF_A_RUN = ("defaults", "hydra", "zip", "cells")
+_NOT_OF_A_RUN = ("defaults", "hydra", "zip", "cells", "size", "sizes")
 
 
 @dataclasses.dataclass(frozen=True)

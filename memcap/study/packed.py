@@ -188,7 +188,9 @@ def _bring_study(arrived: StudyFolder, brought: Brought) -> None:
     else:
         brought.joined = True
         record = arrived.read()
-        study.open(record["axes"], record["cells"], study.read()["command"] or record.get("command", ""))
+        own = study.read()
+        command, drawn = (own.get(key) or record.get(key) for key in ("command", "compare"))
+        study.open(record["axes"], record["cells"], command or "", drawn)
         try:
             known = set(frozen_ids(study.path / "cells.jsonl"))
             path = arrived.path / "cells.jsonl"

@@ -12,7 +12,7 @@ from memcap.study.options import Options, same, shipped_options
 from memcap.study.recorded_config import absent_values, recorded_config
 
 # How a sweep behaves, and where a run lies, is no property of the run.
-_NOT_OF_A_RUN = ("study", "force", "fail_fast", "max_attempts", "paths", "checkpoint")
+_NOT_OF_A_RUN = ("study", "force", "fail_fast", "max_attempts", "paths", "checkpoint", "compare")
 
 
 def rerun_line(config: Mapping[str, Any], outputs: str = "outputs") -> str:

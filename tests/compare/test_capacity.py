@@ -105,6 +105,12 @@ def test_samples_in_place_of_bits() -> None:
     assert "capacity_in_sample_samples" in samples
 
 
+def test_a_key_that_is_given_is_compared_though_it_has_one_value() -> None:
+    table = capacity(synthetic_frame(widths=(8,), bits=peaked), x="model.width")
+    assert table["model.width"].tolist() == [8]
+    assert table.attrs["axes"].x == "model.width"
+
+
 def test_axes_are_found_and_can_be_chosen() -> None:
     frame = synthetic_frame(widths=(8, 16), rates=(0.1, 0.01), bits=peaked)
     frame["model.output_dim"] = frame["model.width"] // 2

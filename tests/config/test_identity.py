@@ -49,7 +49,11 @@ VALUES = (
 
 def golden_overrides() -> list[tuple[str, ...]]:
     """Every preset, every option of every group, and a handful of values."""
-    options = [f"{g}={p.stem}" for g in ("experiment", *GROUPS) for p in sorted((CONF / g).glob("*.yaml"))]
+    options = [
+        f"{group}={path.relative_to(CONF / group).with_suffix('')}"
+        for group in ("experiment", *GROUPS)
+        for path in sorted((CONF / group).rglob("*.yaml"))
+    ]
     chosen = [(option, *COMPANIONS.get(option, ())) for option in options]
     return [(), *chosen, *((value,) for value in VALUES)]
 

@@ -16,7 +16,7 @@ Values = Callable[..., dict[str, Any]]
 
 KEYS = (
     "seed, study, force, fail_fast, max_attempts, allow_targets, data, model, activation, objective, optimizer,"
-    " schedule, budget, hardware, measure, tracking, paths, records, checkpoint"
+    " schedule, budget, hardware, measure, tracking, paths, records, checkpoint, compare"
 )
 
 

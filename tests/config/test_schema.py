@@ -26,7 +26,7 @@ OPTIONS = [
     if not path.read_text().startswith("# @package _global_")
 ]
 # Keys of train.yaml that Hydra or the sweeper reads, not the schema.
-NOT_OF_A_RUN = {"defaults", "hydra", "zip", "cells"}
+NOT_OF_A_RUN = {"defaults", "hydra", "zip", "cells", "size", "sizes"}
 # Keys whose name says it all.
 SELF_EXPLANATORY = {"kind"}
 
@@ -47,6 +47,7 @@ IGNORED = {
     "paths",
     "records",
     "checkpoint",
+    "compare",
 }
 
 
@@ -140,15 +141,16 @@ def test_every_kind_has_an_option_and_every_group_a_folder() -> None:
         assert {options(path)["kind"] for path in OPTIONS if path.parent.name == group} == set(kinds)
         assert all(kind == schema.kind for kind, schema in kinds.items())
     folders = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == {*GROUPS, "experiment", "hydra", "launcher"}
+    assert folders == {*GROUPS, "experiment", "size", "hydra", "launcher"}
 
 
 def test_keys_outside_groups_are_those_of_the_schema() -> None:
     values = options(CONF / "train.yaml")
-    assert set(values) - NOT_OF_A_RUN == keys(TopLevel) | {"paths", "records", "checkpoint"}
+    assert set(values) - NOT_OF_A_RUN == keys(TopLevel) | {"paths", "records", "checkpoint", "compare"}
     assert set(values["paths"]) == keys(PARTS["paths"])
     assert set(values["records"]) == keys(PARTS["records"])
     assert set(values["checkpoint"]) == keys(PARTS["checkpoint"])
+    assert set(values["compare"]) == keys(PARTS["compare"])
 
 
 def uncommented(path: Path) -> list[str]:
@@ -184,7 +186,7 @@ def test_a_missing_comment_is_found(tmp_path: Path) -> None:
     assert uncommented(path) == ["bare"]
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=label)
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=label)
 def test_presets_say_what_they_are(path: Path) -> None:
     package, title = path.read_text(encoding="utf-8").splitlines()[:2]
     assert package == "# @package _global_"

@@ -19,7 +19,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from memcap.errors import BadInput
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+PRESETS = sorted(
+    str(path.relative_to(CONF / "experiment").with_suffix(""))
+    for path in (CONF / "experiment").rglob("*.yaml")
+)
 
 
 def composed_by_hydra(loader: Any, master: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:

@@ -190,6 +190,15 @@ def test_a_preset_brings_its_sweep_and_the_command_line_wins(app: Any, tmp_path:
     ]
 
 
+def test_a_preset_takes_away_an_axis_that_another_brought(app: Any, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 1,2\n      model.width: null\n"
+    )
+    app.multirun(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert app.task.axes == ["seed"]
+
+
 def test_a_preset_can_choose_the_launcher(app: Any, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(

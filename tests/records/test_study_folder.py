@@ -46,6 +46,7 @@ def test_a_study_grows_and_keeps_its_order(tmp_path: Path) -> None:
             "created": first["created"],
             "axes": ["model.width", "seed"],
             "command": "memcap train -m seed=0",
+            "compare": {},
             "cells": [
                 {"run_id": "id2", "overrides": ["model.width=2"]},
                 {"run_id": "id1", "overrides": ["model.width=1"]},
@@ -53,6 +54,13 @@ def test_a_study_grows_and_keeps_its_order(tmp_path: Path) -> None:
             ],
         }
     )
+
+
+def test_what_should_be_drawn_stays_until_another_sweep_says_otherwise(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path, "widths")
+    study.open([], cells(1), "", {"y": "samples"})
+    assert study.open([], cells(2), "")["compare"] == {"y": "samples"}
+    assert study.open([], cells(3), "", {"x": "model.width"})["compare"] == {"x": "model.width"}
 
 
 def test_sweeps_that_open_a_study_at_once_lose_no_cell(tmp_path: Path) -> None:

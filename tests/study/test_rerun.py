@@ -23,7 +23,10 @@ from memcap.study.rerun import rerun_line, rerun_overrides
 
 GROUPS = ["data", "model", "activation", "optimizer", "schedule", "budget", "hardware", "measure", "tracking"]
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-PRESETS = [f"experiment={path.stem}" for path in sorted((CONF / "experiment").glob("*.yaml"))]
+PRESETS = [
+    f"experiment={path.relative_to(CONF / 'experiment').with_suffix('')}"
+    for path in sorted((CONF / "experiment").rglob("*.yaml"))
+]
 FEATURES = ("data=sparse_features", "model=autoencoder", "objective=squared_error")
 
 

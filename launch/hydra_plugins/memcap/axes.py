@@ -24,6 +24,9 @@ NOT_SWEPT = (
     "paths",
     "records",
     "checkpoint",
+    "compare",
+    "size",
+    "sizes",
     "measure",
     "hardware",
     "hydra",
@@ -49,12 +52,12 @@ def read_axes(
 ) -> list[Axis]:
     """The axes in the order of the command line, after those of a preset (``hydra.sweeper.params``).
 
-    The command line wins over the preset's axis of the same key, and keeps its place, as in Hydra. Raises
-    BadInput for what cannot be swept.
+    The command line wins over the preset's axis of the same key, and keeps its place, as in Hydra. A preset's axis
+    that is null is none: so one preset takes away what another brought. Raises BadInput for what cannot be swept.
     """
     from memcap.errors import BadInput
 
-    preset = [f"{key}={_as_text(value)}" for key, value in params.items()]
+    preset = [f"{key}={_as_text(value)}" for key, value in params.items() if value is not None]
     axes: dict[str, Axis] = {}
     given: dict[str, list[str]] = {}
     if table and not any(_name(text) == "cells" for text in arguments):
