@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from shlex import quote
 
@@ -32,6 +33,7 @@ KEYS = (
     "seed",
     "programs",
 )
+LINE_EVERY_S = 30.0
 SEEDS = (0, 1, 2, 3, 4, 5)  # the fewest whose interval of the median reaches 95 %
 OF_PROBLEMS = ("data.input_dim", "data.num_classes", "data.num_samples", "model.bias", "seed")
 
@@ -79,7 +81,7 @@ def of_study(words: Words) -> None:
     with progress("separability") as said:
         found = thresholds(problems, linear_programs=words.values.get("programs", "1") == "1", said=said)
     write_table(folder / "thresholds.csv", found)
-    print_gaps(gaps)
+    print_gaps(gaps, frame)
     print()
     print_medians(medians(found))
     print(f"files:    {quote(str(folder))}  (gaps.csv, thresholds.csv)")
@@ -158,13 +160,21 @@ def _print_bits(table: pd.DataFrame) -> None:
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where that is a terminal; what it yields is told (done, total)."""
+    """A bar on stderr, or without a terminal a line every 30 s; what it yields is told (done, total)."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        said = [time.monotonic()]
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if not sys.stderr.isatty() and time.monotonic() - said[0] > LINE_EVERY_S:
+                said[0] = time.monotonic()
+                print(f"memcap: {what}: {done} of {total}", file=sys.stderr, flush=True)
+
+        yield tell
 
 
 def _numbers(words: Words, key: str, at_least: int, default: str | None = None) -> list[int]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from memcap.compare.alarms import configuration_name
+from memcap.compare.capacity import capacity
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.threshold import largest_separable, median
 from memcap.records import atomic
@@ -75,7 +77,7 @@ def print_medians(table: pd.DataFrame) -> None:
         "linear model",
         [_name(row) for _, row in table.iterrows()],
         [
-            Column("parameters", [f"{p:,}" for p in table["num_parameters_effective"]], 2),
+            Column("effective P", [f"{p:,}" for p in table["num_parameters_effective"]], 2),
             Column("separable N", [f"{n:g}" for n in table["num_samples_half"]]),
             Column(
                 "interval",
@@ -89,7 +91,7 @@ def print_medians(table: pd.DataFrame) -> None:
             Column("seeds", [str(n) for n in table["num_seeds"]], 3),
             Column("bits there", [f"{b:.1f}" for b in bits]),
             Column(
-                "bits/param",
+                "bits/effective P",
                 [f"{b / p:.3f}" for b, p in zip(bits, table["num_parameters_effective"], strict=True)],
                 1,
             ),
@@ -97,24 +99,35 @@ def print_medians(table: pd.DataFrame) -> None:
     )
 
 
-def print_gaps(table: pd.DataFrame) -> None:
-    """Per problem, what training stored beside what the exact optimum stores, each at its own best N."""
+def print_gaps(gaps: pd.DataFrame, frame: pd.DataFrame) -> None:
+    """Per configuration of the study, the capacity that training reached beside that of the exact optimum.
+
+    gaps: of ``optimality_gaps``; frame: its runs, of ``memcap.load_frame``. The trained capacity is that of
+    ``memcap.capacity`` (chosen on some seeds, measured on others; a diverged run counts 0). The optimum has no learning
+    rate to choose and its mean over seeds is nearly without noise, so its largest mean over N stands beside it.
+    """
+    table = capacity(frame[frame["run_id"].isin(gaps["run_id"])].reset_index(drop=True))
+    axes = table.attrs["axes"]
+    exact = gaps.merge(frame[["run_id", *[key for key in axes.compared if key not in gaps]]], on="run_id")
+    exact = exact.drop_duplicates([*axes.compared, "data.num_samples", "seed"])
     names: list[str] = []
     columns: dict[str, list[str]] = {
-        title: [] for title in ("runs", "best N", "bits", "optimum N", "optimum", "share")
+        title: [] for title in ("best N", "bits", "95 % CI", "optimum N", "optimum bits", "share")
     }
-    for keys, group in table.groupby(PROBLEM, sort=False):
-        by_run = group.groupby(["data.num_samples", "optimizer.learning_rate"], dropna=False)["bits"].mean()
-        by_size = group.groupby("data.num_samples")["optimum_bits"].mean()
-        best, best_optimum = by_run.fillna(0.0), by_size
-        names.append(_name(dict(zip(PROBLEM, keys, strict=True))))
-        columns["runs"].append(str(len(group)))
-        columns["best N"].append(str(best.index[int(best.argmax())][0]))
-        columns["bits"].append(f"{best.max():.1f}")
-        columns["optimum N"].append(str(best_optimum.idxmax()))
-        columns["optimum"].append(f"{best_optimum.max():.1f}")
-        columns["share"].append(f"{best.max() / best_optimum.max():.0%}")
-    print_columns("linear model", names, [Column(title, values) for title, values in columns.items()])
+    for row in table.to_dict("records"):
+        own = exact
+        for key in axes.compared:
+            own = own[own[key] == row[key]]
+        optimum = own.groupby("data.num_samples")["optimum_bits"].mean()
+        half = (row["ci_high"] - row["ci_low"]) / 2
+        names.append(configuration_name(pd.Series(row), axes.shown))
+        columns["best N"].append(str(row["best_num_samples"]))
+        columns["bits"].append(f"{row['capacity_bits']:.1f}")
+        columns["95 % CI"].append(f"± {half:.1f}" if half == half else "-")
+        columns["optimum N"].append("-" if optimum.empty else str(optimum.idxmax()))
+        columns["optimum bits"].append("-" if optimum.empty else f"{optimum.max():.1f}")
+        columns["share"].append("-" if optimum.empty else f"{row['capacity_bits'] / optimum.max():.0%}")
+    print_columns("configuration", names, [Column(title, values) for title, values in columns.items()])
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
