@@ -7,6 +7,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+# Several tests run side by side: threads of BLAS would wait for each other. Set before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import pytest
 from compositions import composed_config, composed_values
