@@ -193,6 +193,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.launcher", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.sweeper", "torch numpy wandb pandas scipy matplotlib"),
+        ("hydra_plugins.memcap.search_space", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.search_sweeper", "torch numpy wandb pandas scipy matplotlib"),
     ],
 )

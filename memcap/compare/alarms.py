@@ -143,7 +143,7 @@ def missing_cells(frame: pd.DataFrame, axes: Axes, curve: pd.Series) -> Iterator
             total, curves = total + lacking, curves + 1
             if worst is None or lacking > worst[0]:
                 fewest = there.groupby(options)[REPLICATE].nunique().idxmin()
-                cell = there[options == fewest].iloc[0]
+                cell = there[options[there.index] == fewest].iloc[0]
                 worst = lacking, runs, " ".join(f"{key}={_text(cell[key])}" for key in keys)
     if worst is not None:
         message = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra_plugins.memcap.axes import Axis
 from hydra_plugins.memcap.composition import CellComposer
@@ -16,12 +16,14 @@ from memcap.config.cell import Cell
 from memcap.config.identity import digest, study_name
 from memcap.config.run_config import RunConfig
 from memcap.errors import BadInput, nearest
-from memcap.search.configuration import ConfigurationSearch
 from memcap.search.lattice import Lattice
 from memcap.search.options import CAPACITY, SearchOptions
-from memcap.search.peak import PeakSearch
-from memcap.search.threshold import ThresholdSearch
-from memcap.search.trial import Trial
+
+if TYPE_CHECKING:
+    from memcap.search.configuration import ConfigurationSearch
+    from memcap.search.peak import PeakSearch
+    from memcap.search.threshold import ThresholdSearch
+    from memcap.search.trial import Trial
 
 RATE = "optimizer.learning_rate"
 OWN_SETTINGS = (-1, 0, 1)  # of the rates around the optimizer's
@@ -29,8 +31,7 @@ RANGE = 64  # the largest size, in units of the prior
 LARGEST_POWER = 20  # of two, of a size that a prior may have
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """One cell of the compared axes: all its overrides, those that tell it apart, and its search.
 
     rate: the learning rate of a setting's number.
@@ -83,6 +84,8 @@ class SearchSpace:
 
     def num_parameters(self, configuration: Configuration) -> int:
         """P of the configuration; at the size that was found, where a size is what is searched."""
+        from memcap.search.trial import Trial
+
         found = configuration.search.found
         if found is None:
             return configuration.cell.config.num_parameters
@@ -115,6 +118,10 @@ class SearchSpace:
     def _configuration(
         self, overrides: tuple[str, ...], own: tuple[str, ...], cell: Cell, values: dict[str, Any]
     ) -> Configuration:
+        from memcap.search.configuration import ConfigurationSearch
+        from memcap.search.peak import PeakSearch
+        from memcap.search.threshold import ThresholdSearch
+
         options, config = self.options, cell.config
         given = options.given_rates()
         settings: Sequence[int] = OWN_SETTINGS if given is None else range(len(given))

@@ -44,6 +44,7 @@ class SearchSweeper(MemcapSweeper):
 
         from memcap.errors import BadInput, Interrupted
         from memcap.search.options import SearchOptions
+        from memcap.submission.options import LauncherOptions
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -55,7 +56,7 @@ class SearchSweeper(MemcapSweeper):
         space = SearchSpace(composer, axes, SearchOptions.from_dict(values))
         self._check_choices(composer, axes)
         if isinstance(self.launcher, SubmittingLauncher):
-            self.launcher.check_sweeper()
+            self.launcher._check_sweeper(LauncherOptions.from_dict(self.launcher.values))
         returns: list[JobReturn] = []
         try:
             is_over = self._search(space, returns)

@@ -71,19 +71,17 @@ class SubmittingLauncher(MemcapLauncher):
         submit_cells = getattr(self.task_function, "submit_cells", None)
         if submit_cells is None:
             return self._submit_jobs(job_overrides, initial_job_idx, options)
-        self.check_sweeper()
+        self._check_sweeper(options)
         if self._prepared is None:
             self._prepared = self._compose(job_overrides)
         (cells, axes), self._prepared = self._prepared, None
         outcomes = submit_cells(cells, axes, self.kind, options)
         return [_job_return(*pair) for pair in zip(job_overrides, outcomes, strict=True)]
 
-    def check_sweeper(self) -> None:
+    def _check_sweeper(self, options: "LauncherOptions") -> None:
         """Raises BadInput where a sweeper that goes by the values would get none."""
         from memcap.errors import BadInput
-        from memcap.submission.options import LauncherOptions
 
-        options = LauncherOptions.from_dict(self.values)
         assert self.config is not None
         sweeper = str(self.config.hydra.sweeper.get("_target_")).rpartition(".")[2]
         if not (options.wait or options.dry_run) and sweeper not in OWN_SWEEPERS:
