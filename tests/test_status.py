@@ -100,6 +100,17 @@ def test_a_result_that_is_gone_is_not_finished(page: Page) -> None:
     assert study_status(study).counts == {"not started": 1}
 
 
+@pytest.mark.parametrize("left", [0, 1, 40])
+def test_a_result_that_is_cut_is_not_finished(page: Page, left: int) -> None:
+    cells = cells_of(2)
+    study = list_study(Path("outputs"), cells)
+    for cell in cells:
+        finish_run(study, cell)
+    path = RunFolder(study.outputs, cells[0].run_id).path / "result.json"
+    path.write_bytes(path.read_bytes()[:left])
+    assert study_status(study).counts == {"finished": 1, "not started": 1}
+
+
 def test_a_run_without_its_line_in_the_index_is_found(page: Page) -> None:
     (cell,) = cells_of(1)
     study = list_study(Path("outputs"), [cell])

@@ -37,7 +37,8 @@ def run_states(
 ) -> dict[str, RunState]:
     """The state of each run, in order.
 
-    A row of the study's index is believed where the run's result is still there; of the others the folder is read.
+    A row of the study's index is believed where the run's result is still there and whole; of the others the folder is
+    read.
     """
     return {run_id: _state(outputs, run_id, index.get(run_id)) for run_id in run_ids}
 
@@ -58,9 +59,19 @@ def last_step(outputs: Path, run_id: str) -> int:
         return 0
 
 
+def _ends_as_json(path: str) -> bool:
+    """Whether a file is there and was not cut: its last byte but for a newline is a brace."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(-2, os.SEEK_END)
+            return file.read(2).rstrip().endswith(b"}")
+    except OSError:  # not there, or empty
+        return False
+
+
 def _state(outputs: Path, run_id: str, row: Mapping[str, Any] | None) -> RunState:
     folder = RunFolder(outputs, run_id)
-    if row is not None and row.get("status") in DONE and os.path.exists(folder.path / "result.json"):
+    if row is not None and row.get("status") in DONE and _ends_as_json(f"{folder.path}/result.json"):
         return RunState(run_id, row["status"], int(row.get("steps") or 0))
     try:
         with os.scandir(folder.path) as entries:
