@@ -161,17 +161,22 @@ def _columns(rows: Sequence[dict[str, Any]], options: SearchOptions) -> Iterator
     if options.goal == CAPACITY:
         half = [None if row["ci_low"] is None else row["capacity_bits"] - row["ci_low"] for row in rows]
         yield Column("best N", [str(row["best"]) for row in rows])
-        yield Column("bracket", [f"{row['bracket'][0]}..{row['bracket'][1]}" for row in rows], 4)
+        yield Column("bracket", [_bracket(row) for row in rows], 4)
         yield Column("bits", [number(row["capacity_bits"], "{:.1f}") for row in rows])
         yield Column("95 % CI", ["-" if h is None else f"± {h:.1f}" for h in half])
         yield Column("bits/param", [number(row["bits_per_parameter"], "{:.3f}") for row in rows], 6)
     else:
         yield Column(options.axis.rpartition(".")[2], [str(row["best"]) for row in rows])
-        yield Column("95 % CI", [f"{row['bracket'][0]}..{row['bracket'][1]}" for row in rows])
+        yield Column("95 % CI", [_bracket(row) for row in rows])
         yield Column("share", [_share(row, "share") for row in rows], 6)
         yield Column("one less", [_share(row, "share_below") for row in rows], 4)
     yield Column("of a grid", [f"{row['share_of_grid']:.0%}" for row in rows], 1)
     yield Column("flags", [row["flags"] or "-" for row in rows])
+
+
+def _bracket(row: dict[str, Any]) -> str:
+    low, high = ("?" if end is None else str(end) for end in row["bracket"])
+    return f"{low}..{high}"
 
 
 def _share(row: dict[str, Any], name: str) -> str:
