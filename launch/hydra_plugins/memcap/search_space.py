@@ -17,11 +17,11 @@ from memcap.config.cell import Cell
 from memcap.config.identity import digest, study_name
 from memcap.config.run_config import RunConfig
 from memcap.errors import BadInput, nearest
-from memcap.records.study_folder import StudyFolder
 from memcap.search.lattice import Lattice
 from memcap.search.options import CAPACITY, SearchOptions
 
 if TYPE_CHECKING:
+    from memcap.records.study_folder import StudyFolder
     from memcap.search.configuration import ConfigurationSearch
     from memcap.search.peak import PeakSearch
     from memcap.search.threshold import ThresholdSearch
@@ -83,6 +83,8 @@ class SearchSpace:
     @property
     def folder(self) -> StudyFolder:
         """The study's folder."""
+        from memcap.records.study_folder import StudyFolder
+
         config = self.configurations[0].cell.config
         return StudyFolder(Path(config.paths.outputs), str(config.study))
 
