@@ -73,7 +73,7 @@ def grid(own: list[str], num_parameters: int, a: argparse.Namespace) -> dict[str
             f"seed=range(2000,{2000 + a.fresh})",
         ]
     )
-    mean, half = mean_and_half_width(fresh["memory/bits"].tolist())
+    mean, half = mean_and_half_width(fresh["memory/bits"].where(fresh["status"] != "diverged", 0.0).tolist())
     steps = int(runs["steps"].sum() + fresh["steps"].sum())
     return {"best": size, "rate": rate, "bits": mean, "half": half or 0.0, "member_steps": steps}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def alarms(
         *null_above_zero(frame),
         *mixed_provenance(frame, axes, curve),
         *other_code(frame),
-        *missing_cells(frame, axes, curve),
+        *missing_cells(frame[~_searched(frame)], axes, curve),
     ]
 
 
@@ -133,7 +134,7 @@ def missing_cells(frame: pd.DataFrame, axes: Axes, curve: pd.Series) -> Iterator
     keys = [SIZE, *axes.nuisance]
     worst: tuple[int, pd.DataFrame, str] | None = None
     total = curves = 0
-    for _, runs in frame.groupby(curve, sort=False):
+    for _, runs in frame.groupby(curve[frame.index], sort=False):
         options = grouping(runs, keys)
         places = options.groupby(runs[REPLICATE]).nunique()
         seeds = places.index[places > 1] if (places > 1).any() else places.index
@@ -151,6 +152,13 @@ def missing_cells(frame: pd.DataFrame, axes: Axes, curve: pd.Series) -> Iterator
             f" ({worst[0]}; fewest seeds at {worst[2]})"
         )
         yield Alarm("missing_cells", message, ())
+
+
+def _searched(frame: pd.DataFrame) -> pd.Series:
+    """Runs of studies that are searches (with a ``search.json``), whose gaps are intended."""
+    root = Path(frame.attrs.get("outputs", "outputs"), "studies")
+    searches = [name for name in frame.attrs.get("studies", ()) if (root / name / "search.json").exists()]
+    return frame["study"].isin(searches) if "study" in frame else pd.Series(False, index=frame.index)
 
 
 def _name(runs: pd.DataFrame, axes: Axes) -> str:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from memcap.records.means import mean_and_half_width
 from memcap.search.trial import Evidence, Trial
 
 
@@ -22,6 +23,14 @@ class Told(NamedTuple):
     diagonal: float | None = None
 
 
+class Gain(NamedTuple):
+    """Relative growth of the mean bits with a doubling of steps, with its 95 % interval; None of one seed."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
 class Found(Protocol):
     """What ``Peak`` and ``Smallest`` have in common."""
 
@@ -30,9 +39,9 @@ class Found(Protocol):
     @property
     def setting(self) -> int: ...
     @property
-    def low(self) -> int: ...
+    def low(self) -> int | None: ...
     @property
-    def high(self) -> int: ...
+    def high(self) -> int | None: ...
     @property
     def at_low(self) -> bool: ...
     @property
@@ -92,17 +101,31 @@ class ConfigurationSearch:
         trials = {seed: Trial(at, self.found.setting, seed, doublings) for seed in self.fresh_seeds}
         return {seed: self.told[trial] for seed, trial in trials.items() if trial in self.told}
 
-    def gain(self, doublings: int) -> float | None:
-        """By how much the mean grew with the last doubling of steps, relative, over seeds that have both."""
+    def gain(self, doublings: int) -> Gain | None:
+        """By how much the mean grew with the last doubling of steps, over seeds that have both; None of no seed.
+
+        R − 1 with R = mean(new) / mean(old), and the 95 % interval of the ratio of paired means from its residuals
+        new − R old (delta method; Student's t).
+        """
         before, after = self.fresh(doublings - 1), self.fresh(doublings)
         pairs = [
-            (before[seed].value or 0.0, after[seed].value or 0.0)
+            (old, new)
             for seed in after
-            if seed in before and before[seed].value is not None and after[seed].value is not None
+            if seed in before
+            and (old := before[seed].value) is not None
+            and (new := after[seed].value) is not None
         ]
         if not pairs or not (mean := statistics.fmean(old for old, _ in pairs)):
             return None
-        return statistics.fmean(new for _, new in pairs) / mean - 1
+        ratio = statistics.fmean(new for _, new in pairs) / mean
+        _, half = mean_and_half_width([(new - ratio * old) / mean for old, new in pairs])
+        ends = (None, None) if half is None else (ratio - 1 - half, ratio - 1 + half)
+        return Gain(ratio - 1, *ends)
+
+    def is_settled(self, doublings: int) -> bool:
+        """Whether the last doubling certainly gained less than the tolerance: the interval's upper end is below."""
+        gain = self.gain(doublings)
+        return gain is not None and gain.high is not None and gain.high < self.budget_tolerance
 
     def _rounds(self) -> Iterator[list[Trial]]:
         yield from self.search.rounds()
@@ -114,8 +137,7 @@ class ConfigurationSearch:
         yield [Trial(size, found.setting, seed) for size in [*sizes, found.size] for seed in self.fresh_seeds]
         for doublings in range(1, self.budget_doublings + 1):
             yield [Trial(found.size, found.setting, seed, doublings) for seed in self.fresh_seeds]
-            gain = self.gain(doublings)
-            if gain is None or gain < self.budget_tolerance:
+            if self.gain(doublings) is None or self.is_settled(doublings):
                 return
 
 

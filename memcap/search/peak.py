@@ -5,43 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
-import numpy as np
-
-from memcap.compare.seed_split import LEAST_OF_BEST
 from memcap.search.lattice import Lattice
-from memcap.search.smoothing import local_fit
-from memcap.search.trial import Evidence, Trial, means
+from memcap.search.ranking import Candidate, Ranking
+from memcap.search.trial import Evidence, Trial
 
 FIRST_OCTAVES = (-1, 0, 1, 2)  # around the prior, before any value is known
 FIRST_SEEDS = 2  # no candidate is judged by one seed
-WINDOW_STRIDES = 3.5  # half width of the local fit
 MOST_SIZES = 9  # of a level; where noise leaves more in question, seeds are added before sizes
-KEEP_ERRORS = 1.5  # standard errors of a difference within which a candidate may be the best
-PRUNE_ERRORS = 2.0  # ... behind which a nuisance setting is given up
-PRUNE_NEIGHBOUR_ERRORS = 3.0  # ... a neighbour of the best setting
-MOST_EXTENDED = 4  # settings beyond those given, to either side
-GUARD = (
-    1 + LEAST_OF_BEST
-) / 2  # of the best mean that the chosen one has at least; compare asks for LEAST_OF_BEST
-
-
-class Candidate(NamedTuple):
-    """A size with a nuisance setting: its smoothed value with a standard error, its plain mean and how many seeds."""
-
-    size: int
-    setting: int
-    value: float
-    error: float
-    mean: float
-    num_seeds: int
+MOST_EXTENDED = 4  # settings beyond those given, in a whole search
 
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """What was found: the chosen size and setting, and [low, high], the sizes within two standard errors of
-    the best and their neighbours.
+    """What was found: the chosen size and setting, which all seeds were run at.
+
+    low, high: the closest sizes that were found worse at this setting (``Ranking.bracket``); None where none was.
     tried: all settings that were. resolution: relative distance of neighbours at the last level.
 
     at_low, at_high: the best is the smallest or largest size that may be asked for.
@@ -49,8 +28,8 @@ class Peak:
 
     size: int
     setting: int
-    low: int
-    high: int
+    low: int | None
+    high: int | None
     at_low: bool
     at_high: bool
     tried: tuple[int, ...]
@@ -65,7 +44,9 @@ class PeakSearch:
     errors (of a difference) of the best and their neighbours. Where that would be more than nine sizes, candidates get
     twice the seeds instead, and when seeds are used up the search ends at this level: a finer one would ask noise. The
     range is drawn anew from all evidence each time, so noise can move it but cannot cut off the peak for good. At the
-    last level, what is still in question gets all seeds.
+    end what is still in question gets all seeds, until no candidate without them could be better than the best one that
+    has them; the choice is made among these. At least one neighbour of the best has all seeds too, which tells
+    those that choose from fresh ones (``compare.seed_split``).
     Values are smoothed by ``local_fit`` within 3.5 strides. Settings are pruned when their best is 2 standard errors
     behind, 3 where they are neighbours of the best one. ``extends``: where the best setting is the first or last that
     was tried, the one beyond it is tried too, near the best size.
@@ -78,9 +59,10 @@ class PeakSearch:
         self.evidence = Evidence()
         self.settings = list(settings)  # those still in question, ascending
         self.tried = list(settings)
+        self.num_given = len(self.tried)
         self.stride = lattice.per_octave
         self.num_seeds = min(FIRST_SEEDS, len(self.seeds))  # of candidates in question
-        self._known: tuple[int, int, list[Candidate]] = (-1, 0, [])
+        self._known: tuple[tuple[int, int], Ranking] | None = None
 
     def rounds(self) -> Iterator[list[Trial]]:
         """The trials of each round; the next round may be asked for when ``evidence`` has been told of them."""
@@ -88,9 +70,9 @@ class PeakSearch:
         yield self._trials(first, FIRST_SEEDS)
         yield from self._widen()
         yield from self._extend()
-        while self.stride > 1 and self._candidates():
-            self._prune()
-            finer = self._range(KEEP_ERRORS, self.stride // 2)
+        while self.stride > 1 and self._ranking().candidates:
+            self.settings = self._ranking().live(self.settings)
+            finer = self._ranking().span(self.stride // 2)
             if len(finer) <= MOST_SIZES:
                 self.stride //= 2
                 yield self._trials(finer, FIRST_SEEDS)
@@ -99,22 +81,24 @@ class PeakSearch:
             elif self.num_seeds < len(self.seeds):
                 yield from self._more_seeds()
             else:
-                return
+                break
         while self.num_seeds < len(self.seeds):
-            self._prune()
+            self.settings = self._ranking().live(self.settings)
             yield from self._more_seeds()
+        yield from self._complete()
 
     def found(self) -> Peak | None:
         """What is found so far; None where no run has a value."""
-        best = self._best()
+        ranking = self._ranking()
+        best = ranking.chosen or ranking.best
         if best is None:
             return None
-        sizes = self._range(2.0, self.stride)
+        low, high = ranking.bracket(best)
         return Peak(
             size=best.size,
             setting=best.setting,
-            low=min(*sizes, best.size),
-            high=max(*sizes, best.size),
+            low=low,
+            high=high,
             at_low=best.size <= self.lattice.low,
             at_high=best.size >= self.lattice.high,
             tried=tuple(self.tried),
@@ -122,9 +106,9 @@ class PeakSearch:
         )
 
     def num_grid_trials(self) -> int:
-        """Trials of a grid of the same resolution over the range that was looked at, all settings and seeds."""
+        """Trials of a grid of the resolution that was reached, over the range looked at, all settings and seeds."""
         sizes = self.evidence.sizes()
-        points = self.lattice.between(sizes[0], sizes[-1]) if sizes else []
+        points = self.lattice.between(sizes[0], sizes[-1], self.stride) if sizes else []
         return len(points) * len(self.tried) * len(self.seeds)
 
     # -- rounds ---------------------------------------------------------------------------------------
@@ -140,23 +124,22 @@ class PeakSearch:
 
     def _extend(self) -> Iterator[list[Trial]]:
         """Settings beyond the outermost one as long as that is the best."""
-        given = len(self.tried)
-        while self.extends and (best := self._best()) is not None:
+        while self.extends and (best := self._ranking().best) is not None:
             if best.setting == self.tried[0]:
                 beyond = best.setting - 1
             elif best.setting == self.tried[-1]:
                 beyond = best.setting + 1
             else:
                 return
-            if len(self.tried) >= given + MOST_EXTENDED:
+            if len(self.tried) >= self.num_given + MOST_EXTENDED:
                 return
             self.settings, self.tried = sorted({*self.settings, beyond}), sorted({*self.tried, beyond})
-            yield self._trials(self._range(KEEP_ERRORS, self.stride), FIRST_SEEDS)
+            yield self._trials(self._ranking().span(self.stride), FIRST_SEEDS)
 
     def _widen(self) -> Iterator[list[Trial]]:
         """Goes on by octaves beyond an end at which the best may lie."""
         while True:
-            sizes, near = self.evidence.sizes(), {c.size for c in self._near(KEEP_ERRORS)}
+            sizes, near = self.evidence.sizes(), {c.size for c in self._ranking().near()}
             if not sizes:
                 return
             octave = self.lattice.per_octave
@@ -174,81 +157,33 @@ class PeakSearch:
     def _more_seeds(self) -> Iterator[list[Trial]]:
         """Twice the seeds for the candidates in question, and their neighbours, should more seeds move the best."""
         self.num_seeds = min(2 * self.num_seeds, len(self.seeds))
-        yield self.evidence.unknown(
+        ranking = self._ranking()
+        beside = ranking.neighbour(ranking.best) if ranking.best else []
+        yield self._seeds_of([*ranking.near(), *beside])
+        yield self._trials(self._ranking().span(self.stride), FIRST_SEEDS)
+
+    def _complete(self) -> Iterator[list[Trial]]:
+        """All seeds for every candidate that could be better than the best one that has them, and for its neighbour."""
+        while True:
+            ranking = self._ranking()
+            best = ranking.chosen or ranking.best
+            beside = ranking.neighbour(best) if best else []
+            trials = self._seeds_of([*ranking.rivals(), *beside])
+            if not trials:
+                return
+            yield trials
+
+    def _seeds_of(self, candidates: Iterable[Candidate]) -> list[Trial]:
+        return self.evidence.unknown(
             Trial(candidate.size, candidate.setting, seed)
-            for candidate in self._near(KEEP_ERRORS)
-            if candidate.setting in self.settings
+            for candidate in candidates
             for seed in self.seeds[: self.num_seeds]
         )
-        yield self._trials(self._range(KEEP_ERRORS, self.stride), FIRST_SEEDS)
 
-    # -- judgement ------------------------------------------------------------------------------------
-
-    def _candidates(self) -> list[Candidate]:
-        """Every size of every live setting, with its smoothed value."""
-        # All settings that are still in question and every value enter; their numbers tell whether any has changed.
-        if self._known[:2] == (state := (len(self.evidence.values), hash((self.stride, *self.settings)))):
-            return self._known[2]
-        found = []
-        for setting, row in means(self.evidence, self.settings).items():
-            order = row.sizes_N.argsort()
-            sizes_N, mean_N, variance_N, count_N = (part[order] for part in row)
-            x_N = np.array([self.lattice.position(size) for size in sizes_N])
-            value_N, error_N = local_fit(x_N, mean_N, variance_N, WINDOW_STRIDES * self.stride)
-            rows = zip(sizes_N, value_N, error_N, mean_N, count_N, strict=True)
-            found += [
-                Candidate(int(n), setting, float(v), float(e), float(m), int(c)) for n, v, e, m, c in rows
-            ]
-        self._known = (*state, found)
-        return found
-
-    def _best(self) -> Candidate | None:
-        """The largest smoothed value among those whose plain mean, over enough seeds, is near the largest such mean."""
-        candidates = self._candidates()
-        if not candidates:
-            return None
-        most = max(c.num_seeds for c in candidates)
-        enough = [c for c in candidates if 2 * c.num_seeds >= most]
-        least = GUARD * max(c.mean for c in enough)
-        return max((c for c in enough if c.mean >= least), key=lambda c: (c.value, -c.size))
-
-    def _near(self, errors: float) -> list[Candidate]:
-        """Candidates that may be the best: no more than so many standard errors of the difference behind it."""
-        best = self._best()
-        if best is None:
-            return []
-        return [
-            c
-            for c in self._candidates()
-            if c == best or best.value - c.value <= errors * math.hypot(best.error, c.error)
-        ]
-
-    def _range(self, errors: float, stride: int) -> list[int]:
-        """Sizes at a stride from the lower to the upper neighbour of all that may be the best."""
-        near = sorted({c.size for c in self._near(errors)})
-        if not near:
-            return []
-        sizes = self.evidence.sizes()
-        low = max((size for size in sizes if size < near[0]), default=near[0])
-        high = min((size for size in sizes if size > near[-1]), default=near[-1])
-        return self.lattice.between(low, high, stride)
-
-    def _prune(self) -> None:
-        """Gives up settings whose best is clearly behind; the neighbours of the best one need more to be."""
-        best = self._best()
-        if best is None:
-            return
-        tops: dict[int, Candidate] = {}
-        for c in self._candidates():
-            if c.setting not in tops or c.value > tops[c.setting].value:
-                tops[c.setting] = c
-        kept = []
-        for setting in self.settings:
-            top = tops.get(setting)
-            is_neighbour = abs(setting - best.setting) <= 1
-            errors = PRUNE_NEIGHBOUR_ERRORS if is_neighbour else PRUNE_ERRORS
-            if setting == best.setting or (
-                top is not None and best.value - top.value <= errors * math.hypot(best.error, top.error)
-            ):
-                kept.append(setting)
-        self.settings = kept
+    def _ranking(self) -> Ranking:
+        # All live settings and every value enter; their numbers tell whether any has changed.
+        state = (len(self.evidence.values), hash((self.stride, *self.settings)))
+        if self._known is None or self._known[0] != state:
+            ranking = Ranking(self.evidence, self.settings, self.seeds, self.lattice, self.stride)
+            self._known = (state, ranking)
+        return self._known[1]

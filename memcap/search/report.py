@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from memcap.compare.capacity import DIAGONAL_SHARE
+from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.means import mean_and_half_width
 from memcap.records.table import MOST_ROWS, Column, number, print_columns
@@ -28,9 +30,9 @@ def result_row(
 ) -> dict[str, Any]:
     """What was found for one configuration and what it cost; ``status`` failed where no run has a value.
 
-    grid_member_steps: what a grid of the same resolution takes over the range of sizes that was looked at, with all
-    settings tried and all choosing seeds, and the same fresh seeds after it. Doubled budgets are in ``member_steps``
-    and in neither side of ``share_of_grid``.
+    grid_member_steps: what a grid of the resolution reached takes over the range of sizes that was looked at, with all
+    settings tried and all choosing seeds, and the same fresh seeds after it, at the mean steps that runs here took.
+    Doubled budgets are in ``member_steps`` and in neither side of ``share_of_grid``.
     """
     found = search.found
     if found is None:
@@ -39,8 +41,9 @@ def result_row(
     measured = _capacity(search, budget_steps, options) if is_capacity else _shares(search)
     if measured.get("capacity_bits") is not None:
         measured["bits_per_parameter"] = measured["capacity_bits"] / num_parameters
-    grid = (search.search.num_grid_trials() + len(search.fresh_seeds)) * budget_steps
-    steps = sum(told.steps for trial, told in search.told.items() if trial.doublings == 0)
+    steps = [told.steps for trial, told in search.told.items() if trial.doublings == 0 and told.steps]
+    # Runs may end before their budget; those of a grid would as often.
+    grid = (search.search.num_grid_trials() + len(search.fresh_seeds)) * statistics.fmean(steps or [0])
     return {
         "status": "found",
         "best": found.size,
@@ -55,8 +58,8 @@ def result_row(
         "rounds": search.num_rounds,
         "runs": len(search.told),
         "member_steps": sum(told.steps for told in search.told.values()),
-        "grid_member_steps": grid,
-        "share_of_grid": steps / grid,
+        "grid_member_steps": round(grid),
+        "share_of_grid": sum(steps) / grid if grid else 1.0,
     }
 
 
@@ -64,25 +67,59 @@ def write_report(
     folder: Path, rows: Sequence[dict[str, Any]], options: SearchOptions, seeds: dict[str, list[int]]
 ) -> None:
     """Replaces ``search.json`` of a study's folder."""
-    record = {"schema": SCHEMA, "options": vars(options), "seeds": seeds, "configurations": list(rows)}
     folder.mkdir(parents=True, exist_ok=True)
+    record = {"schema": SCHEMA, **_asked(options, seeds), "configurations": list(rows)}
     atomic.write_json(folder / FILE, record)
+
+
+def claim_study(folder: Path, options: SearchOptions, seeds: dict[str, list[int]]) -> None:
+    """Writes ``search.json`` without configurations at the start of a search, or checks the one that is there.
+
+    Raises BadInput where the study is another search's: its runs would be mixed with these.
+    """
+    if not ((folder / FILE).exists() and (folder / "study.json").exists()):  # no run is listed yet
+        write_report(folder, [], options, seeds)
+        return
+    record, asked = atomic.read_json(folder / FILE), _asked(options, seeds)
+    before, now = (
+        {
+            **{f"search.{key}": value for key, value in of["options"].items()},
+            "seed": of["seeds"]["choosing"][0],
+        }
+        for of in (record, asked)
+    )
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise BadInput(
+                f"study={folder.name}: got {name}={_text(value)}, but it is a search with"
+                f" {_text(before.get(name))}, whose runs these would mix with; use another study="
+            )
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value).replace('"', "")
+
+
+def _asked(options: SearchOptions, seeds: dict[str, list[int]]) -> dict[str, Any]:
+    """As JSON has it, which knows no tuples."""
+    asked: dict[str, Any] = json.loads(json.dumps({"options": vars(options), "seeds": seeds}))
+    return asked
 
 
 def print_report(rows: Sequence[dict[str, Any]], options: SearchOptions) -> None:
     """A line for each configuration, then what it cost beside a grid of the same resolution."""
     shown = [row for row in rows if row["status"] == "found"][:MOST_ROWS]
     if shown:
-        names = [" ".join(row["overrides"]) or "the configuration" for row in shown]
+        names = [row["name"] for row in shown]
         print_columns("configuration", names, list(_columns(shown, options)))
     for row in rows:
         if row["status"] != "found":
-            print(f"nothing found: {' '.join(row['overrides'])}: no run of it has a value")
+            print(f"nothing found: {row['name']}: no run of it has a value")
     if len(rows) > MOST_ROWS:
         print(f"... and {len(rows) - MOST_ROWS:,} more configurations ({FILE} has them all)")
     for row in shown:
         if row.get("budgets"):
-            print(f"budget:   {' '.join(row['overrides'])}: {_budget_line(row)}")
+            print(f"budget:   {row['name']}: {_budget_line(row)}")
     used, grid = (sum(row.get(key, 0) for row in rows) for key in ("member_steps", "grid_member_steps"))
     runs = sum(row.get("runs", 0) for row in rows)
     if grid:
@@ -106,12 +143,12 @@ def _capacity(search: ConfigurationSearch, budget_steps: int, options: SearchOpt
             mean, half = mean_and_half_width(more)
             ends = [None, None] if half is None else [mean - half, mean + half]
             steps, gain = budget_steps * 2**doublings, search.gain(doublings)
-            budgets.append({"steps": steps, "bits": mean, "ci": ends, "gain": gain})
+            value, *interval = gain or (None, None, None)
+            budgets.append({"steps": steps, "bits": mean, "ci": ends, "gain": value, "gain_ci": interval})
+            # A plateau over one doubling is no limit: it too is a lower bound, but one that a doubling hardly moves.
+            row["is_settled"] = search.is_settled(doublings)
     if budgets:
         row["budgets"] = budgets
-        gain = budgets[-1]["gain"]
-        # A plateau over one doubling is no limit: it too is a lower bound, but one that a doubling hardly moves.
-        row["is_settled"] = gain is not None and gain < options.budget_tolerance
     return row
 
 
@@ -161,17 +198,22 @@ def _columns(rows: Sequence[dict[str, Any]], options: SearchOptions) -> Iterator
     if options.goal == CAPACITY:
         half = [None if row["ci_low"] is None else row["capacity_bits"] - row["ci_low"] for row in rows]
         yield Column("best N", [str(row["best"]) for row in rows])
-        yield Column("bracket", [f"{row['bracket'][0]}..{row['bracket'][1]}" for row in rows], 4)
+        yield Column("bracket", [_bracket(row) for row in rows], 4)
         yield Column("bits", [number(row["capacity_bits"], "{:.1f}") for row in rows])
         yield Column("95 % CI", ["-" if h is None else f"± {h:.1f}" for h in half])
         yield Column("bits/param", [number(row["bits_per_parameter"], "{:.3f}") for row in rows], 6)
     else:
         yield Column(options.axis.rpartition(".")[2], [str(row["best"]) for row in rows])
-        yield Column("95 % CI", [f"{row['bracket'][0]}..{row['bracket'][1]}" for row in rows])
+        yield Column("95 % CI", [_bracket(row) for row in rows])
         yield Column("share", [_share(row, "share") for row in rows], 6)
         yield Column("one less", [_share(row, "share_below") for row in rows], 4)
     yield Column("of a grid", [f"{row['share_of_grid']:.0%}" for row in rows], 1)
     yield Column("flags", [row["flags"] or "-" for row in rows])
+
+
+def _bracket(row: dict[str, Any]) -> str:
+    low, high = ("?" if end is None else str(end) for end in row["bracket"])
+    return f"{low}..{high}"
 
 
 def _share(row: dict[str, Any], name: str) -> str:
@@ -183,5 +225,9 @@ def _share(row: dict[str, Any], name: str) -> str:
 def _budget_line(row: dict[str, Any]) -> str:
     last = row["budgets"][-1]
     bits = f"{last['bits']:.1f} bits at {last['steps']:,} steps"
-    gained = "" if last["gain"] is None else f", {last['gain']:+.1%} with the last doubling"
+    gained = ""
+    if last["gain"] is not None:
+        low, high = last["gain_ci"]
+        interval = "" if low is None else f" [{low:+.1%}, {high:+.1%}]"
+        gained = f", {last['gain']:+.1%}{interval} with the last doubling"
     return f"{bits}{gained}" + ("" if row["is_settled"] else f"; lower bound at {last['steps']:,} steps")

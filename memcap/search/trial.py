@@ -33,17 +33,13 @@ class Evidence:
         """Those that nothing is known of, each once, in order."""
         return [trial for trial in dict.fromkeys(trials) if trial not in self.values]
 
-    def at(
-        self, size: int, setting: int, doublings: int = 0, seeds: Iterable[int] | None = None
-    ) -> list[float]:
-        """The values there, by ascending seed; of these seeds only where they are given."""
-        wanted = None if seeds is None else set(seeds)
+    def at(self, size: int, setting: int, doublings: int = 0) -> list[float]:
+        """The values there, by ascending seed."""
         found = (
             (trial.seed, value)
             for trial, value in self.values.items()
             if (trial.size, trial.setting, trial.doublings) == (size, setting, doublings)
             and value is not None
-            and (wanted is None or trial.seed in wanted)
         )
         return [value for _, value in sorted(found)]
 
@@ -67,19 +63,20 @@ def means(evidence: Evidence, settings: Sequence[int]) -> dict[int, Means]:
     """Mean and variance of the mean at each size of each setting, doublings aside.
 
     Two seeds say little of their own scatter, so relative variances are shrunk towards the one pooled over all sizes
-    and settings s²: v = m² (ν₀ s² + Σ (x/m − 1)²) / (ν₀ + n − 1), ν₀ = 4; the variance of the mean is v / n. Where all
-    is memorized there is hardly any scatter; the pooled one then errs on the side of keeping candidates.
+    of the setting, s² (a rate that sometimes collapses scatters more than others):
+    v = m² (ν₀ s² + Σ (x/m − 1)²) / (ν₀ + n − 1), ν₀ = 4; the variance of the mean is v / n. Where all is memorized
+    there is hardly any scatter; the pooled one then errs on the side of keeping candidates.
     """
     groups: dict[tuple[int, int], list[float]] = {}
     for trial, value in sorted(evidence.values.items()):
         if value is not None and trial.doublings == 0:
             groups.setdefault((trial.setting, trial.size), []).append(value)
     rows = {key: (float(np.mean(x)), float(np.var(x) * len(x)), len(x)) for key, x in groups.items()}
-    squares = sum(square / mean**2 for mean, square, _ in rows.values() if mean > 0)
-    degrees = sum(count - 1 for mean, _, count in rows.values() if mean > 0)
-    pooled = squares / degrees if degrees else 0.0
     found = {}
     for setting in settings:
+        own = [row for (of, _), row in rows.items() if of == setting and row[0] > 0]
+        degrees = sum(count - 1 for _, _, count in own)
+        pooled = sum(square / mean**2 for mean, square, _ in own) / degrees if degrees else 0.0
         sizes = [size for of, size in rows if of == setting]
         table = np.array([rows[setting, size] for size in sizes], dtype=float).reshape(len(sizes), 3)
         mean_N, square_N, count_N = table.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from search_cases import Jamming
 
@@ -62,7 +63,28 @@ def test_steps_are_doubled_until_that_gains_too_little(growth: float, doublings:
     search = configuration(budget_doublings=3, budget_tolerance=0.02)
     run([search], [lambda trial: bits(trial, growth)])
     assert max(trial.doublings for trial in search.told) == doublings
-    assert search.gain(doublings) == pytest.approx(growth)
+    assert search.gain(doublings) == pytest.approx((growth, growth, growth))
+    assert search.is_settled(doublings) == (growth < 0.02)
+
+
+def test_a_gain_is_settled_by_its_upper_end_and_has_the_interval_of_a_ratio() -> None:
+    """Seeds gain 0 to 3 %: the mean is below the tolerance, its interval is not."""
+    search = configuration(budget_doublings=2, budget_tolerance=0.02)
+    gains = dict(zip(FRESH, (0.0, 0.005, 0.01, 0.03), strict=True))
+
+    def value(trial: Trial) -> Told:
+        return bits(trial, gains.get(trial.seed, 0.0))
+
+    run([search], [value])
+    gain = search.gain(1)
+    assert gain is not None
+    assert gain.high is not None
+    half = (
+        3.182446 * np.std(list(gains.values()), ddof=1) / 2
+    )  # Student's t with 3 degrees of freedom, 4 seeds
+    assert (gain.value, gain.high - gain.value) == pytest.approx((0.01125, half), rel=1e-6)
+    assert not search.is_settled(1)
+    assert max(trial.doublings for trial in search.told) == 2, "what is not settled is doubled again"
 
 
 def test_a_threshold_is_confirmed_at_both_ends_of_its_step() -> None:

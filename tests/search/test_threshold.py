@@ -43,6 +43,20 @@ def test_the_interval_covers_the_smallest_size(half: float, spread: float, prior
     assert np.mean(shares) < 0.25
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("half", "spread", "prior"), [(150.5, 0.1, 300), (600.5, 0.07, 300)])
+def test_intervals_of_hundreds_of_searches_cover(half: float, spread: float, prior: float) -> None:
+    """300 searches: 0.85 would be seen (three standard errors below the limit), 0.955 passes."""
+    covered = []
+    for number in range(300):
+        hunt = search(prior, settings=1)
+        play(hunt, functools.partial(succeeds, half, spread, np.random.default_rng(number)))
+        best = hunt.found()
+        assert best is not None
+        covered.append(best.low <= math.ceil(half) <= best.high)
+    assert np.mean(covered) > 0.915
+
+
 @pytest.mark.parametrize("truth", [1, 2, 7, 23, 64, 1000])
 def test_a_sharp_threshold_is_found_within_the_tolerance(truth: int) -> None:
     hunt = search(20)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra_plugins.memcap.axes import Axis
@@ -20,6 +21,7 @@ from memcap.search.lattice import Lattice
 from memcap.search.options import CAPACITY, SearchOptions
 
 if TYPE_CHECKING:
+    from memcap.records.study_folder import StudyFolder
     from memcap.search.configuration import ConfigurationSearch
     from memcap.search.peak import PeakSearch
     from memcap.search.threshold import ThresholdSearch
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 RATE = "optimizer.learning_rate"
 OWN_SETTINGS = (-1, 0, 1)  # of the rates around the optimizer's
 RANGE = 64  # the largest size, in units of the prior
+NAMING = (
+    "model",
+    "activation",
+    "data",
+    "optimizer",
+    "objective",
+    "experiment",
+)  # keys that name a lone configuration
 LARGEST_POWER = 20  # of two, of a size that a prior may have
 
 
@@ -69,6 +79,25 @@ class SearchSpace:
         """The keys in which cells of the study differ."""
         doubled = ["budget.steps"] if self.options.budget_doublings else []
         return [*self.compared, self.options.axis, RATE, "seed", *doubled]
+
+    @property
+    def folder(self) -> StudyFolder:
+        """The study's folder."""
+        from memcap.records.study_folder import StudyFolder
+
+        config = self.configurations[0].cell.config
+        return StudyFolder(Path(config.paths.outputs), str(config.study))
+
+    @property
+    def seeds(self) -> dict[str, list[int]]:
+        """The seeds that choose, and the fresh ones."""
+        seed = self.configurations[0].cell.config.seed
+        return {"choosing": list(self.options.choosing(seed)), "fresh": list(self.options.fresh(seed))}
+
+    def name(self, configuration: Configuration) -> str:
+        """What tells it apart; of a single one what was given, or its model."""
+        given = [t for axis in self.axes if not axis.swept for t in axis.steps[0] if t.startswith(NAMING)]
+        return " ".join(configuration.own or given) or f"model={configuration.cell.config.model.kind}"
 
     def cell(self, configuration: Configuration, trial: Trial) -> tuple[Cell, list[str]]:
         """The cell of a trial, and all of its overrides, as a launcher gets them."""

@@ -6,7 +6,6 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -44,6 +43,7 @@ class SearchSweeper(MemcapSweeper):
 
         from memcap.errors import BadInput, Interrupted
         from memcap.search.options import SearchOptions
+        from memcap.search.report import claim_study
         from memcap.submission.options import LauncherOptions
 
         assert self.hydra_context is not None
@@ -57,6 +57,8 @@ class SearchSweeper(MemcapSweeper):
         self._check_choices(composer, axes)
         if isinstance(self.launcher, SubmittingLauncher):
             self.launcher.check_sweeper(LauncherOptions.from_dict(self.launcher.values))
+        if not self._is_dry():
+            claim_study(space.folder.path, space.options, space.seeds)
         returns: list[JobReturn] = []
         try:
             is_over = self._search(space, returns)
@@ -99,9 +101,16 @@ class SearchSweeper(MemcapSweeper):
         assert self.launcher is not None
         if isinstance(self.launcher, MemcapLauncher):
             self.launcher.prepare([cell for cell, _ in cells], keys)
-        shown = contextlib.nullcontext() if self._is_dry() else contextlib.redirect_stdout(io.StringIO())
-        with shown:
-            jobs = self.launcher.launch([overrides for _, overrides in cells], initial_job_idx=0)
+        batch, printed = [overrides for _, overrides in cells], io.StringIO()
+        if self._is_dry():
+            jobs = self.launcher.launch(batch, initial_job_idx=0)
+        else:
+            try:
+                with contextlib.redirect_stdout(printed):
+                    jobs = self.launcher.launch(batch, initial_job_idx=0)
+            except BaseException:
+                print(printed.getvalue(), end="")
+                raise
         failed = [pair for pair in zip(cells, jobs, strict=True) if pair[1].status is JobStatus.FAILED]
         for (cell, _), job in failed[:MOST_FAILURES]:
             print(f"memcap: failed: {' '.join(cell.overrides)}: {job._return_value}", file=sys.stderr)
@@ -120,7 +129,6 @@ class SearchSweeper(MemcapSweeper):
     def _report(self, space: "SearchSpace") -> None:
         from shlex import quote
 
-        from memcap.records.study_folder import StudyFolder
         from memcap.search.options import CAPACITY
         from memcap.search.report import FILE, print_report, result_row, write_report
 
@@ -129,15 +137,12 @@ class SearchSweeper(MemcapSweeper):
             steps = configuration.cell.config.budget.steps
             parameters = space.num_parameters(configuration)
             row = result_row(configuration.search, configuration.rate, steps, parameters, options)
-            rows.append({"overrides": list(configuration.own), **row})
-        config = space.configurations[0].cell.config
-        folder = StudyFolder(Path(config.paths.outputs), str(config.study))
-        seeds = {"choosing": list(options.choosing(config.seed)), "fresh": list(options.fresh(config.seed))}
-        write_report(folder.path, rows, options, seeds)
+            name = space.name(configuration)
+            rows.append({"overrides": list(configuration.own), "name": name, **row})
+        folder, outputs = space.folder, space.configurations[0].cell.config.paths.outputs
+        write_report(folder.path, rows, options, space.seeds)
         print_report(rows, options)
         print(f"study:  {quote(str(folder.path))}  ({FILE})")
         if options.goal == CAPACITY:
-            where = (
-                "" if config.paths.outputs == "outputs" else f" paths.outputs={quote(config.paths.outputs)}"
-            )
+            where = "" if outputs == "outputs" else f" paths.outputs={quote(outputs)}"
             print(f"next:   python -m memcap.compare study={quote(folder.name)}{where}")

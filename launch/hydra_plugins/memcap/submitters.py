@@ -85,7 +85,10 @@ class SubmittingLauncher(MemcapLauncher):
         assert self.config is not None
         sweeper = str(self.config.hydra.sweeper.get("_target_")).rpartition(".")[2]
         if not (options.wait or options.dry_run) and sweeper not in OWN_SWEEPERS:
-            raise BadInput(f"launcher.wait=false gives {sweeper} no values to go by; use launcher.wait=true")
+            typed = self.config.hydra.runtime.choices.get("hydra/sweeper") or sweeper
+            raise BadInput(
+                f"launcher.wait=false gives hydra/sweeper={typed} no values to go by; use launcher.wait=true"
+            )
 
     def _submit_jobs(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int, options: "LauncherOptions"
