@@ -26,6 +26,7 @@ from memcap.compare.report.page import report_html, write_report
 from memcap.compare.report.sections import sections
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
+from memcap.plot.files import write_figures
 from memcap.study.rerun import rerun_line
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,18 @@ def test_a_page_has_what_was_measured_and_no_more() -> None:
     assert not re.search(
         r"<(?:link|img|iframe)[^>]*(?:src|href)=(?![\"']?data:)", html.partition("<script")[0]
     )
+
+
+@pytest.mark.parametrize(("place", "values"), [("x", 1), ("x", [1, 2]), ("hue", "same"), ("facet", 1)])
+def test_a_key_that_is_the_same_in_all_runs_can_be_an_axis(
+    place: str, values: object, tmp_path: Path
+) -> None:
+    frame = synthetic_frame(widths=(4, 8), bits=lambda w, n, s, r: min(n * 3.0, 20.0 * w) + s)
+    frame["data.same"] = [values] * len(frame)
+    comparison = compare(frame, **{place: "data.same"})
+    assert comparison.capacity["model.width"].tolist() == [4, 8]
+    assert embedding.text(f"data.same={values}") in report_html(comparison)
+    assert "capacity_curves" in write_figures(comparison, tmp_path)
 
 
 def test_alarms_come_first() -> None:
