@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.histories import load_histories, runs_to_draw
+from memcap.compare.stability import PRECONDITIONED, RAW
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.capacity_curves import capacity_curves
 from memcap.plot.gradients import METRICS as OF_GRADIENTS
 from memcap.plot.gradients import gradients
-from memcap.plot.sharpness import PRECONDITIONED, RAW, sharpness
+from memcap.plot.sharpness import sharpness
 from memcap.plot.small_multiples import figure
 from memcap.plot.training import LOSSES, training
 from memcap.records import atomic

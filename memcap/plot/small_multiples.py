@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
 from memcap.compare.optimum import OF_METRIC
+from memcap.compare.stability import PRECONDITIONED, RAW, THRESHOLD
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.given import as_comparison, checked_keys, parts, varying
 from memcap.plot.hues import Hues, key_label, value_label
 from memcap.plot.panel import GREY, Entries, place_legend
-from memcap.plot.sharpness import PRECONDITIONED, RAW, THRESHOLD
 from memcap.plot.training import LOSSES
 
 PANEL_INCHES = (3.5, 2.5)

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,19 @@ from comparison_cases import synthetic_frame
 from compositions import composed_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plot_cases import plotted_frame
 
 from memcap import cells as training
 from memcap.compare.__main__ import main
 from memcap.compare.comparison import compare
 from memcap.compare.frame import load_frame
-from memcap.compare.report import embedding
+from memcap.compare.over_samples import over_samples
+from memcap.compare.report import capacity_figures, embedding, measure_figures
 from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import MOST_PANELS, Drawing
 from memcap.compare.report.page import report_html, write_report
 from memcap.compare.report.sections import sections
+from memcap.compare.stability import PRECONDITIONED, RAW, THRESHOLD
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
 from memcap.plot.files import write_figures
@@ -122,6 +126,45 @@ def test_a_key_that_is_the_same_in_all_runs_can_be_an_axis(
     assert comparison.capacity["model.width"].tolist() == [4, 8]
     assert embedding.text(f"data.same={values}") in report_html(comparison)
     assert "capacity_curves" in write_figures(comparison, tmp_path)
+
+
+def test_the_threshold_of_stability_spans_the_plot_and_is_left_out_where_it_differs() -> None:
+    def drawn(frame: pd.DataFrame) -> dict[str, Any]:
+        return {figure["metric"]: figure for figure in measure_figures.sharpness(Drawing(compare(frame)))}
+
+    def thresholds(figure: dict[str, Any]) -> list[Any]:
+        return [(t["x"], t["y"]) for t in figure["data"] if t.get("name") == "unstable above"]
+
+    frame = plotted_frame()
+    adam = drawn(frame)
+    assert thresholds(adam[PRECONDITIONED]) == [([0, 300], [3800, 3800])]
+    assert thresholds(adam[RAW]) == []
+    descent = frame.drop(columns=PRECONDITIONED).assign(**{"optimizer.kind": "sgd", THRESHOLD: 1e5})
+    descent.attrs = frame.attrs
+    (figure,) = drawn(descent).values()
+    assert thresholds(figure) == [([0, 300], [1e5, 1e5])]
+    assert figure["layout"]["yaxis"]["range"][1] > 5, "a line that the legend names is in the picture"
+    descent.loc[0, THRESHOLD] = 200.0
+    (figure,) = drawn(descent).values()
+    assert thresholds(figure) == []
+    assert figure["title"].endswith("thresholds of stability differ (200 to 100000), none is drawn")
+
+
+def test_report_and_plot_draw_the_same_means() -> None:
+    comparison = compare(plotted_frame())
+    (figure, _) = measure_figures.sharpness(Drawing(comparison))
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines+markers"]
+    table = over_samples(comparison, RAW)
+    assert [y for trace in lines for y in trace["y"]] == embedding.numbers(table["center"])
+    assert [x for trace in lines for x in trace["x"]] == table["num_samples"].tolist()
+
+
+def test_laws_are_drawn_from_the_first_point_to_the_last() -> None:
+    frame = synthetic_frame(widths=(4, 8, 16), bits=lambda w, n, s, r: min(n * 3.0, 20.0 * w) + s)
+    (figure,) = capacity_figures.capacity_against_parameters(Drawing(compare(frame)))
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines" and "fill" not in trace]
+    assert len(lines) == 3
+    assert {(trace["x"][0], trace["x"][-1]) for trace in lines} == {(180, 420)}
 
 
 def test_alarms_come_first() -> None:

@@ -9,11 +9,11 @@ import pytest
 from plot_cases import plotted_frame, two_activations
 
 from memcap.compare.comparison import compare
+from memcap.compare.stability import PRECONDITIONED, RAW
 from memcap.errors import BadInput
 from memcap.plot import capacity_against_parameters, capacity_curves, figure, sharpness
 from memcap.plot.files import NAMES, write_figures
 from memcap.plot.hues import DISTINCT, Hues, key_label, value_label
-from memcap.plot.sharpness import PRECONDITIONED, RAW
 
 
 def test_a_panel_for_each_facet_with_one_legend() -> None:
