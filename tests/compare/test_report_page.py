@@ -201,6 +201,21 @@ def test_the_command_writes_it_last_and_leaves_it_out(
     assert main(["study=page", "report=maybe"]) == 2
 
 
+def test_what_is_left_out_is_not_left_behind(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "studies" / "page" / "compare"
+    folder.mkdir(exist_ok=True)
+    for name in ("report.html", "sharpness.png", "sharpness.svg", "mine.png"):
+        (folder / name).write_text("of an earlier comparison")
+    words = ["study=page", f"paths.outputs={outputs}", "figures=0"]
+    assert main([*words, "y=samples", "report=0"]) == 0
+    removed = "removed:  sharpness.png, sharpness.svg, report.html of an earlier comparison\n"
+    assert removed in capsys.readouterr().out
+    left = {path.name for path in folder.iterdir() if path.suffix in (".html", ".png", ".svg")}
+    assert left == {"mine.png"}
+    assert main([*words, "report=0"]) == 0
+    assert "removed:" not in capsys.readouterr().out
+
+
 def test_it_is_replaced_whole(tmp_path: Path) -> None:
     comparison = compare(synthetic_frame(bits=lambda w, n, s, r: 1.0 * n))
     assert write_report(comparison, tmp_path) == tmp_path / "report.html"
