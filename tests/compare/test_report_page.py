@@ -79,6 +79,32 @@ def test_the_command_of_a_point_trains_exactly_its_runs(outputs: Path) -> None:
     )
 
 
+def test_the_command_of_a_point_trains_no_run_that_never_was(outputs: Path) -> None:
+    """As in a search: the best learning rate with more seeds than the other one."""
+    frame = load_frame("page", outputs)
+    best = frame["optimizer.learning_rate"] == 0.01
+    frame["memory/bits"] = frame["data.num_samples"] + 5.0 * best
+    gone = (frame["data.num_samples"] == 20) & ~best & (frame["seed"] == 1)
+    incomplete = frame[~gone].reset_index(drop=True)
+    incomplete.attrs = frame.attrs
+    drawing = Drawing(compare(incomplete))
+    group = drawing.groups[-1 - drawing.point_of_runs(0, 20)]
+    assert len(group["runs"]) == 3
+    assert {"optimizer.learning_rate=0.01", "seed=0,1"} <= set(shlex.split(group["command"]))
+    commands = Commands(incomplete, ["optimizer.learning_rate"])
+    for rows in ([], group["runs"]):
+        assert commands.of_runs(group["runs"], rows).startswith("python -m memcap.show ")
+
+
+def test_of_w_and_b_a_command_needs_a_record(outputs: Path, tmp_path: Path) -> None:
+    frame = load_frame("page", outputs)
+    frame.attrs["source"] = "wandb:someone/project"
+    assert Commands(frame, []).of_run(0).startswith("python -m memcap.train ")
+    frame.attrs["outputs"] = str(tmp_path)
+    drawing = Drawing(compare(frame))
+    assert drawing.commands.of_run(0) == drawing.groups[-1 - drawing.point_of_runs(0, 20)]["command"] == ""
+
+
 def test_without_records_a_command_shows_the_run() -> None:
     frame = synthetic_frame(bits=lambda w, n, s, r: 1.0 * n)
     assert Commands(frame, []).of_run(0).startswith("python -m memcap.show 000000000000")
