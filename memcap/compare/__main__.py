@@ -48,7 +48,7 @@ def run(chosen: Choices) -> None:
     if chosen.mode != "disabled":
         from memcap.compare.tracked import TrackedComparison
 
-        tracked = TrackedComparison(frame, folder, chosen.mode, chosen.project, chosen.entity)
+        tracked = TrackedComparison(comparison, folder, chosen.mode, chosen.project, chosen.entity)
     verified = None
     if chosen.verify:
         from memcap.compare.verify import verify
