@@ -116,6 +116,35 @@ def test_the_report_is_one_page_whose_notes_stay(
     assert server.views == {}
 
 
+def test_what_a_team_wrote_stays_where_the_heading_of_its_notes_is_gone(
+    dashboard: Callable[..., int], server: Server
+) -> None:
+    assert dashboard("project=p", "report=true") == 0
+    (page,) = server.reports.values()
+    spec = json.loads(page["spec"])
+    (notes,) = [block for block in spec["blocks"] if block.get("children") == [{"text": "Notes"}]]
+    for gone in (["Notes"], ["Notes", "All runs"]):
+        now = json.loads(page["spec"])
+        now["blocks"] = [
+            block
+            for block in spec["blocks"]
+            if block.get("children") not in [[{"text": word}] for word in gone]
+        ]
+        text = [
+            block for block in now["blocks"] if block["type"] == "paragraph" and block["children"][0]["text"]
+        ]
+        text[-1]["children"][0]["text"] = "what we have seen"
+        page["spec"] = json.dumps(now)
+        assert dashboard("project=p", "report=true") == 0
+        (page,) = server.reports.values()
+        blocks = json.loads(page["spec"])["blocks"]
+        words = [json.dumps(block.get("children")) for block in blocks]
+        assert words.count(json.dumps(notes["children"])) == 1
+        assert "what we have seen" in "".join(words[words.index(json.dumps(notes["children"])) :])
+        if gone == ["Notes"]:
+            assert [block["type"] for block in blocks].count("panel-grid") == 2
+
+
 def test_a_report_is_printed_without_a_server(
     dashboard: Callable[..., int], server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 Everything here reads records or tables; nothing trains, and no torch is imported. The parts, in their order: ``frame``
 (one row per run), ``axes`` (what is compared), ``seed_split``, ``capacity``, ``curves``, ``fits``, ``jamming``,
-``bits_ledger``, ``references``, ``alarms``, ``verify``; ``comparison`` does all of it for the command. ``wandb_source``
-makes the table from W&B, ``tracked`` logs a comparison there.
+``bits_ledger``, ``references``, ``alarms``, ``verify``; ``comparison`` does all of it for the command. What the figures
+of ``report`` and of ``memcap.plot`` have in common: ``over_samples``, ``stability``, ``optimum``, ``histories``.
+``wandb_source`` makes the table from W&B, ``tracked`` logs a comparison there.
 """

@@ -32,6 +32,7 @@ def run(chosen: Choices) -> None:
     """Compares, prints the numbers, writes the files, prints where they are."""
     from memcap.compare.comparison import compare, comparison_folder
     from memcap.compare.frame import load_frame
+    from memcap.compare.stale import remove_stale
     from memcap.compare.study_choices import completed
     from memcap.compare.terminal import print_numbers, print_places
 
@@ -47,7 +48,7 @@ def run(chosen: Choices) -> None:
     if chosen.mode != "disabled":
         from memcap.compare.tracked import TrackedComparison
 
-        tracked = TrackedComparison(frame, folder, chosen.mode, chosen.project, chosen.entity)
+        tracked = TrackedComparison(comparison, folder, chosen.mode, chosen.project, chosen.entity)
     verified = None
     if chosen.verify:
         from memcap.compare.verify import verify
@@ -56,10 +57,13 @@ def run(chosen: Choices) -> None:
         comparison = dataclasses.replace(comparison, alarms=[*comparison.alarms, *found])
     print_numbers(comparison, verified)
     try:
+        removed = remove_stale(folder, figures=not chosen.figures, page=not chosen.report)
         files, figures, report = write_all(comparison, folder, chosen)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
     print_places(comparison, folder, figures)
+    if removed:
+        print(f"removed:  {', '.join(removed)} of an earlier comparison")
     if tracked is not None and (place := tracked.log(comparison, files)):
         print(f"W&B:      {place}")
     if report is not None:

@@ -58,8 +58,10 @@ def find_axes(
 
     N (``data.num_samples``) and the seed have their part always; a key that is given is compared, also one value of it.
     ``nuisance`` None: the learning rate, unless it is x, hue or facet; an empty one: nothing is chosen but N. Raises
-    BadInput for a key that is no column.
+    BadInput for a key that is no column, and for a table without rows.
     """
+    if frame.empty:
+        raise BadInput("the table of runs has no rows; a comparison needs finished runs (memcap.load_frame)")
     keys = _configuration_keys(frame)
     for key in (x, hue, facet, *(nuisance or ())):
         if key is not None and key not in keys:

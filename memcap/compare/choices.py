@@ -15,7 +15,7 @@ USAGE = """python -m memcap.compare study=NAME[,NAME2]     studies by name or pa
   x=KEY hue=KEY facet=KEY               which compared keys go where (the preset's, else found from what varies)
   nuisance=KEY[,KEY2]                   chosen like N (optimizer.learning_rate); nuisance= for none
   selection_seeds=0,1,2                 seeds that choose; the others measure (without: both halves in turn)
-  figures=0 report=0                    leaves figures, or report.html, out
+  figures=0 report=0                    leaves figures, or report.html, out; removes earlier ones
   verify=1                              trains one random run again, alone, and compares
   paths.outputs=DIR                     where the studies are (outputs)
   tracking.mode=online|auto|offline     also logs the comparison as one W&B run (disabled); comparing again updates it

@@ -30,6 +30,8 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
         print(line)
     for problem in comparison.frame.attrs.get("unusable", []):
         print(f"left out: {problem}")
+    for columns in comparison.frame.attrs.get("absent", []):
+        print(f"absent:   {columns}")
     for alarm in comparison.alarms:
         print(f"alarm:    {alarm.message}")
     if verified is not None and not any(alarm.kind == "not_reproduced" for alarm in comparison.alarms):

@@ -1,13 +1,14 @@
 """A comparison as one W&B run: the capacity table, fits, figures, and all its files as an artifact.
 
-The run's id follows from the names of the studies, so comparing again adds a row to the same run. It is of the job
-type ``compare`` in the group of its study, and it is logged when the files are written: they are whole whatever happens
-here.
+The run's id follows from what is compared, see ``identity``, so comparing again adds a row to the same run. It is of
+the job type ``compare`` in the group of its study, and it is logged when the files are written: they are whole whatever
+happens here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,9 @@ from typing import Any, Final
 import pandas as pd
 
 from memcap.compare.comparison import Comparison
-from memcap.compare.tracked_content import description, is_picture, pictures, summary, tables
+from memcap.compare.quantity import SHORT_NAMES
+from memcap.compare.study_choices import DEFAULT_Y
+from memcap.compare.tracked_content import description, gone, is_picture, pictures, summary, tables
 from memcap.compare.wandb_source import COMPARE_JOB, parse_source
 from memcap.config.schema import TrackingConfig
 from memcap.records import wandb_client
@@ -44,19 +47,20 @@ class TrackedComparison:
 
     def __init__(
         self,
-        frame: pd.DataFrame,
+        comparison: Comparison,
         folder: Path,
         mode: str,
         project: str | None = None,
         entity: str | None = None,
     ) -> None:
-        own = _place_of(frame)
-        self.name = _name(frame)
+        frame, metric = comparison.frame, comparison.quantity.metric
+        own, group = _place_of(frame), _name(frame)
+        self.name = group if metric == SHORT_NAMES[DEFAULT_Y] else f"{group} y={metric}"
         tracking = TrackingConfig(
-            mode=mode, per="run", project=project or own[1], entity=entity or own[0], group=self.name[:128],
+            mode=mode, per="run", project=project or own[1], entity=entity or own[0], group=group[:128],
             job_type=COMPARE_JOB, tags=(), notes=None, folder=None, charts="none", max_live=1, max_runs=1,
         )  # fmt: skip
-        self.wandb_id = f"compare-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        self.wandb_id = f"compare-{hashlib.sha256(identity(comparison).encode()).hexdigest()[:12]}"
         self._tracking = tracking
         self._session = WandbSession(tracking, self.name, folder, None, AXIS)
         self._session.prepare()
@@ -101,7 +105,8 @@ class TrackedComparison:
                 wandb_id = f"{self.wandb_id}-{number}"
         here = Path(client.dir).parent
         client.log({AXIS: len(comparison.frame), **tables(comparison), **pictures(files)})
-        client.summary.update(summary(comparison))
+        new = summary(comparison)
+        client.summary.update({**dict.fromkeys(gone(client.summary.keys(), new)), **new})
         client.log_artifact(self._artifact(files))
         client.finish(exit_code=0)
         if mode == "online" and (reason := refused_rows(here)):
@@ -152,8 +157,16 @@ class TrackedComparison:
         return artifact
 
 
+def identity(comparison: Comparison) -> str:
+    """What makes the id of the W&B run: the studies, the source, y, and the folder where all its runs are compared."""
+    attrs = comparison.frame.attrs
+    studies, source = sorted(attrs.get("studies", [])), attrs.get("source")
+    folder = None if studies or source else str(Path(attrs.get("outputs", "outputs")).resolve())
+    return json.dumps([studies, source, folder, comparison.quantity.metric])
+
+
 def _name(frame: pd.DataFrame) -> str:
-    """What the W&B run is called, and its id is made of: the studies, or the source, or all runs of a folder."""
+    """What the W&B run and its group are called: the studies, or the source, or all runs of a folder."""
     studies = sorted(frame.attrs.get("studies", []))
     return " ".join([*filter(None, [frame.attrs.get("source")]), "+".join(studies)]).strip() or "all"
 

@@ -62,6 +62,12 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return found
 
 
+def gone(before: Iterable[str], new: Mapping[str, Any]) -> list[str]:
+    """Keys of an earlier comparison's summary that this one lacks: fits of other lines or laws, another unit."""
+    own = ("fit/", "capacity_")
+    return sorted(key for key in before if key.startswith(own) and key not in new)
+
+
 def description(comparison: Comparison) -> dict[str, Any]:
     """What was compared, as the configuration of the W&B run."""
     axes = dataclasses.asdict(comparison.axes)

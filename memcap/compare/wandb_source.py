@@ -40,8 +40,9 @@ def load_wandb_frame(
 
     ``studies``: names or patterns of W&B's groups (none: all runs). The columns are those of ``load_frame``: ``steps``
     is the step of the last row, and what ``provenance`` says is not in W&B, so these columns are empty. ``attrs`` has
-    ``source`` too; ``axes`` come from the names of the runs, which are the overrides of their cells. Of several W&B
-    runs of one memcap run the newest one that finished counts. Numbers have the digits that W&B keeps: all of a float.
+    ``source`` and ``absent`` (texts: empty columns, and why) too; ``axes`` come from the names of the runs, which are
+    the overrides of their cells. Of several W&B runs of one memcap run the newest one that finished counts. Numbers
+    have the digits that W&B keeps: all of a float.
 
     Raises ``BadInput`` (one line) for a source that cannot be read, see ``read_project``, or that has no such run.
     """
@@ -63,7 +64,8 @@ def load_wandb_frame(
         "axes": axes,
         "outputs": str(outputs),
         "source": f"{PREFIX}{stored.entity}/{project}",
-        "unusable": [*left_out, f"provenance ({', '.join(PROVENANCE)}), which W&B does not have"],
+        "unusable": left_out,
+        "absent": [f"provenance ({', '.join(PROVENANCE)}), which W&B does not have"],
     }
     return table
 

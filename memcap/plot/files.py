@@ -14,30 +14,30 @@ from matplotlib.figure import Figure
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.histories import load_histories, runs_to_draw
+from memcap.compare.stability import PRECONDITIONED, RAW
+from memcap.compare.stale import FIGURES, KINDS
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.capacity_curves import capacity_curves
 from memcap.plot.gradients import METRICS as OF_GRADIENTS
 from memcap.plot.gradients import gradients
-from memcap.plot.sharpness import PRECONDITIONED, RAW, sharpness
+from memcap.plot.sharpness import sharpness
 from memcap.plot.small_multiples import figure
 from memcap.plot.training import LOSSES, training
 from memcap.records import atomic
 
-NAMES = ("capacity_curves", "capacity_against_parameters", "training", "sharpness", "gradients")
-KINDS = ("png", "svg")
 PNG_DOTS_PER_INCH = 110
 
 
 def write_figures(comparison: Comparison, folder: Path) -> list[str]:
-    """Writes ``<name>.png`` and ``<name>.svg`` of each figure that has data; the names, in the order of ``NAMES``.
+    """Writes ``<name>.png`` and ``<name>.svg`` of each figure that has data; the names, in the order of ``FIGURES``.
 
     Files of an earlier comparison whose figure has no data any more are removed. Each file is replaced whole, and the
     same comparison gives the same bytes. Text in an SVG is text. Reads the histories of at most 200 runs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name in NAMES:
+    for name in FIGURES:
         made = _figure(name, comparison)
         for kind in KINDS:
             if made is None:

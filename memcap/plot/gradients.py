@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from memcap.compare.comparison import Comparison
+from memcap.compare.over_samples import over_samples
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison, require
 from memcap.plot.hues import Hues
 from memcap.plot.lines import mark
-from memcap.plot.over_samples import draw_over_samples, over_samples
+from memcap.plot.over_samples import draw_over_samples
 from memcap.plot.panel import Entries, axes_or_new, finish, place_legend, scale
 from memcap.plot.training import training
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -114,8 +114,11 @@ class Hues:
 
     def color_bar(self, ax: Axes) -> None:
         """The colour bar of more than ten values beside the axes, under a legend there; of fewer, nothing."""
-        if not self.many:
-            return
+        if self.many:
+            with rc_context({"text.parse_math": False}):  # labels of ticks are made with it and keep it
+                self._draw_color_bar(ax)
+
+    def _draw_color_bar(self, ax: Axes) -> None:
         beside = ax.inset_axes((1.04, 0.0, 0.035, 0.58))
         figure = ax.get_figure()
         assert figure is not None

@@ -43,8 +43,10 @@ def new_figure(inches: tuple[float, float]) -> Figure:
 
 def finish(ax: Axes, x: str, y: str) -> None:
     """Labels, light grid, no frame above and to the right."""
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set_xlabel(
+        x, parse_math=False
+    )  # names of keys and values may hold a $, here and wherever they are drawn
+    ax.set_ylabel(y, parse_math=False)
     ax.grid(color="0.92", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -137,6 +139,8 @@ def place_legend(
         )  # fmt: skip
         legend.get_title().set_fontsize("small")
         legend.set_alignment("left")
+        for text in (legend.get_title(), *legend.get_texts()):
+            text.set_parse_math(False)
 
 
 def _in_notebook() -> bool:

@@ -11,14 +11,15 @@ from matplotlib.axes import Axes
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import configuration_of
+from memcap.compare.over_samples import over_samples
+from memcap.compare.stability import PRECONDITIONED, RAW, Thresholds, stability_thresholds
 from memcap.errors import BadInput
 from memcap.plot.given import as_comparison, require
 from memcap.plot.hues import Hues, configurations_to_draw
 from memcap.plot.lines import by_configuration, mark
-from memcap.plot.over_samples import draw_over_samples, over_samples
+from memcap.plot.over_samples import draw_over_samples
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
 
-RAW, PRECONDITIONED, THRESHOLD = "sharpness/top_eigenvalue", "sharpness/preconditioned", "sharpness/threshold"
 LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
 
 
@@ -36,7 +37,8 @@ def sharpness(
     bar halfway up the step marks where ``memcap.jamming`` found a jump of the raw one, as long as its 95 % interval;
     none where it found none. Diamonds: the N of capacity. Dotted verticals: exact references. Dashed: the optimizer's
     threshold of stability, on the axes of the eigenvalue that it bounds: raw for gradient descent (Cohen et al.
-    2021, arXiv 2103.00065), preconditioned for Adam (Cohen et al. 2022, arXiv 2207.14484).
+    2021, arXiv 2103.00065), preconditioned for Adam (Cohen et al. 2022, arXiv 2207.14484); where learning rates make
+    it differ among the runs that are drawn it is left out, and the legend says so.
 
     metric: ``sharpness/top_eigenvalue`` or ``sharpness/preconditioned``; in nats per squared weight, the
     second one per step's learning rate. Horizontal: N in samples. Raises BadInput where it was not measured, or at
@@ -52,15 +54,16 @@ def sharpness(
     note = draw_over_samples(ax, comparison, table, hues)
     sizes = table["num_samples"].to_numpy()
     scale(ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
-    threshold = _threshold(comparison, metric)
-    scale(ax.yaxis, table[["low", "center", "high"]].to_numpy())
-    if threshold is not None:
+    thresholds = stability_thresholds(comparison, metric)
+    common = [thresholds.common] if thresholds and thresholds.common else []
+    scale(ax.yaxis, np.append(table[["low", "center", "high"]].to_numpy(), common))
+    for threshold in common:
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
     jumps = _draw_jumps(ax, comparison, table, hues)
     finish(ax, "N (samples)", LABELS.get(metric, metric))
     if isinstance(legend, str):
         hues.color_bar(ax)
-    place_legend(ax, [*hues.handles(), *_marks(jumps, threshold)], hues.legend_title(note), legend)
+    place_legend(ax, [*hues.handles(), *_marks(jumps, thresholds)], hues.legend_title(note), legend)
     return ax
 
 
@@ -93,20 +96,11 @@ def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hue
     return True
 
 
-def _threshold(comparison: Comparison, metric: str) -> float | None:
-    """The optimizer's threshold for this eigenvalue, where all runs have the same."""
-    frame = comparison.frame
-    bounded = PRECONDITIONED if PRECONDITIONED in frame and frame[PRECONDITIONED].notna().any() else RAW
-    adaptive = "optimizer.kind" in frame and frame["optimizer.kind"].str.startswith("adam").any()
-    if THRESHOLD not in frame or metric != bounded or (bounded == RAW and adaptive):
-        return None
-    values = frame[THRESHOLD].dropna().unique()
-    return float(values[0]) if len(values) and np.ptp(values) <= 1e-6 * abs(values[0]) else None
-
-
-def _marks(jumps: bool, threshold: float | None) -> Iterator[Artist]:
+def _marks(jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
     yield mark("N of capacity")
     if jumps:
         yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
-    if threshold is not None:
+    if thresholds is not None and thresholds.common is not None:
         yield mark("stability threshold", color=GREY, linestyle="--")
+    elif thresholds is not None:
+        yield mark("stability thresholds\ndiffer, none is drawn", linestyle="")

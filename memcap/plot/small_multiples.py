@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
 from memcap.compare.optimum import OF_METRIC
+from memcap.compare.stability import PRECONDITIONED, RAW, THRESHOLD
 from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.given import as_comparison, checked_keys, parts, varying
 from memcap.plot.hues import Hues, key_label, value_label
 from memcap.plot.panel import GREY, Entries, place_legend
-from memcap.plot.sharpness import PRECONDITIONED, RAW, THRESHOLD
 from memcap.plot.training import LOSSES
 
 PANEL_INCHES = (3.5, 2.5)
@@ -60,7 +60,7 @@ def figure(
     below = 0.2 * (3 + len(hues.values)) + 0.1 if over_parameters and not hues.many else 0.0
     beside = 0.35 if below else 2.0 + 0.06 * max(0, hues.widest_label() - 14)
     made, panels = _grid(rows, columns, bool(metrics), beside, below, bool(words))
-    made.suptitle(words, fontsize="medium", y=1 - 0.08 / made.get_figheight(), va="top")
+    made.suptitle(words, fontsize="medium", y=1 - 0.08 / made.get_figheight(), va="top", parse_math=False)
     entries, problems = Entries(), []
     for number, value in enumerate(chosen):
         for column, metric in enumerate(metrics or [None]):
@@ -72,7 +72,7 @@ def figure(
                 ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", color=GREY)
                 problems.append(problem)
             if column == 0:
-                ax.set_title(_title(facet_keys, value), fontsize="medium", loc="left")
+                ax.set_title(_title(facet_keys, value), fontsize="medium", loc="left", parse_math=False)
     if len(problems) == len(chosen) * len(metrics or [None]):
         raise problems[0]
     place_legend(panels[0, -1], list(entries.by_label.values()), entries.title, "right")

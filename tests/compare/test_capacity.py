@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from memcap.compare.axes import find_axes
 from memcap.compare.capacity import capacity
+from memcap.compare.comparison import compare
 from memcap.errors import BadInput
 
 SEED_BITS = (-3.0, 1.0, 3.0, -1.0)
@@ -109,6 +110,13 @@ def test_a_key_that_is_given_is_compared_though_it_has_one_value() -> None:
     table = capacity(synthetic_frame(widths=(8,), bits=peaked), x="model.width")
     assert table["model.width"].tolist() == [8]
     assert table.attrs["axes"].x == "model.width"
+
+
+def test_a_table_without_runs_is_bad_input() -> None:
+    frame = synthetic_frame(bits=peaked)
+    for nothing in (frame[frame["seed"] > 99], pd.DataFrame()):
+        with pytest.raises(BadInput, match="has no rows"):
+            compare(nothing)
 
 
 def test_axes_are_found_and_can_be_chosen() -> None:

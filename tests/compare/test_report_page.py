@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,22 @@ from comparison_cases import synthetic_frame
 from compositions import composed_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plot_cases import plotted_frame
 
 from memcap import cells as training
 from memcap.compare.__main__ import main
 from memcap.compare.comparison import compare
 from memcap.compare.frame import load_frame
-from memcap.compare.report import embedding
+from memcap.compare.over_samples import over_samples
+from memcap.compare.report import capacity_figures, embedding, measure_figures
 from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import MOST_PANELS, Drawing
 from memcap.compare.report.page import report_html, write_report
 from memcap.compare.report.sections import sections
+from memcap.compare.stability import PRECONDITIONED, RAW, THRESHOLD
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
+from memcap.plot.files import write_figures
 from memcap.study.rerun import rerun_line
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +79,32 @@ def test_the_command_of_a_point_trains_exactly_its_runs(outputs: Path) -> None:
     )
 
 
+def test_the_command_of_a_point_trains_no_run_that_never_was(outputs: Path) -> None:
+    """As in a search: the best learning rate with more seeds than the other one."""
+    frame = load_frame("page", outputs)
+    best = frame["optimizer.learning_rate"] == 0.01
+    frame["memory/bits"] = frame["data.num_samples"] + 5.0 * best
+    gone = (frame["data.num_samples"] == 20) & ~best & (frame["seed"] == 1)
+    incomplete = frame[~gone].reset_index(drop=True)
+    incomplete.attrs = frame.attrs
+    drawing = Drawing(compare(incomplete))
+    group = drawing.groups[-1 - drawing.point_of_runs(0, 20)]
+    assert len(group["runs"]) == 3
+    assert {"optimizer.learning_rate=0.01", "seed=0,1"} <= set(shlex.split(group["command"]))
+    commands = Commands(incomplete, ["optimizer.learning_rate"])
+    for rows in ([], group["runs"]):
+        assert commands.of_runs(group["runs"], rows).startswith("python -m memcap.show ")
+
+
+def test_of_w_and_b_a_command_needs_a_record(outputs: Path, tmp_path: Path) -> None:
+    frame = load_frame("page", outputs)
+    frame.attrs["source"] = "wandb:someone/project"
+    assert Commands(frame, []).of_run(0).startswith("python -m memcap.train ")
+    frame.attrs["outputs"] = str(tmp_path)
+    drawing = Drawing(compare(frame))
+    assert drawing.commands.of_run(0) == drawing.groups[-1 - drawing.point_of_runs(0, 20)]["command"] == ""
+
+
 def test_without_records_a_command_shows_the_run() -> None:
     frame = synthetic_frame(bits=lambda w, n, s, r: 1.0 * n)
     assert Commands(frame, []).of_run(0).startswith("python -m memcap.show 000000000000")
@@ -111,6 +142,57 @@ def test_a_page_has_what_was_measured_and_no_more() -> None:
     )
 
 
+@pytest.mark.parametrize(("place", "values"), [("x", 1), ("x", [1, 2]), ("hue", "same"), ("facet", 1)])
+def test_a_key_that_is_the_same_in_all_runs_can_be_an_axis(
+    place: str, values: object, tmp_path: Path
+) -> None:
+    frame = synthetic_frame(widths=(4, 8), bits=lambda w, n, s, r: min(n * 3.0, 20.0 * w) + s)
+    frame["data.same"] = [values] * len(frame)
+    comparison = compare(frame, **{place: "data.same"})
+    assert comparison.capacity["model.width"].tolist() == [4, 8]
+    assert embedding.text(f"data.same={values}") in report_html(comparison)
+    assert "capacity_curves" in write_figures(comparison, tmp_path)
+
+
+def test_the_threshold_of_stability_spans_the_plot_and_is_left_out_where_it_differs() -> None:
+    def drawn(frame: pd.DataFrame) -> dict[str, Any]:
+        return {figure["metric"]: figure for figure in measure_figures.sharpness(Drawing(compare(frame)))}
+
+    def thresholds(figure: dict[str, Any]) -> list[Any]:
+        return [(t["x"], t["y"]) for t in figure["data"] if t.get("name") == "unstable above"]
+
+    frame = plotted_frame()
+    adam = drawn(frame)
+    assert thresholds(adam[PRECONDITIONED]) == [([0, 300], [3800, 3800])]
+    assert thresholds(adam[RAW]) == []
+    descent = frame.drop(columns=PRECONDITIONED).assign(**{"optimizer.kind": "sgd", THRESHOLD: 1e5})
+    descent.attrs = frame.attrs
+    (figure,) = drawn(descent).values()
+    assert thresholds(figure) == [([0, 300], [1e5, 1e5])]
+    assert figure["layout"]["yaxis"]["range"][1] > 5, "a line that the legend names is in the picture"
+    descent.loc[0, THRESHOLD] = 200.0
+    (figure,) = drawn(descent).values()
+    assert thresholds(figure) == []
+    assert figure["title"].endswith("thresholds of stability differ (200 to 100000), none is drawn")
+
+
+def test_report_and_plot_draw_the_same_means() -> None:
+    comparison = compare(plotted_frame())
+    (figure, _) = measure_figures.sharpness(Drawing(comparison))
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines+markers"]
+    table = over_samples(comparison, RAW)
+    assert [y for trace in lines for y in trace["y"]] == embedding.numbers(table["center"])
+    assert [x for trace in lines for x in trace["x"]] == table["num_samples"].tolist()
+
+
+def test_laws_are_drawn_from_the_first_point_to_the_last() -> None:
+    frame = synthetic_frame(widths=(4, 8, 16), bits=lambda w, n, s, r: min(n * 3.0, 20.0 * w) + s)
+    (figure,) = capacity_figures.capacity_against_parameters(Drawing(compare(frame)))
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines" and "fill" not in trace]
+    assert len(lines) == 3
+    assert {(trace["x"][0], trace["x"][-1]) for trace in lines} == {(180, 420)}
+
+
 def test_alarms_come_first() -> None:
     frame = synthetic_frame(widths=(4, 8), bits=lambda w, n, s, r: n * 3.0 + s)  # the width has no effect
     html = report_html(compare(frame))
@@ -143,6 +225,21 @@ def test_the_command_writes_it_last_and_leaves_it_out(
     assert capsys.readouterr().out.splitlines()[-1] == f"report:   {path}"
     assert path.stat().st_size < 6e6
     assert main(["study=page", "report=maybe"]) == 2
+
+
+def test_what_is_left_out_is_not_left_behind(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = outputs / "studies" / "page" / "compare"
+    folder.mkdir(exist_ok=True)
+    for name in ("report.html", "sharpness.png", "sharpness.svg", "mine.png"):
+        (folder / name).write_text("of an earlier comparison")
+    words = ["study=page", f"paths.outputs={outputs}", "figures=0"]
+    assert main([*words, "y=samples", "report=0"]) == 0
+    removed = "removed:  sharpness.png, sharpness.svg, report.html of an earlier comparison\n"
+    assert removed in capsys.readouterr().out
+    left = {path.name for path in folder.iterdir() if path.suffix in (".html", ".png", ".svg")}
+    assert left == {"mine.png"}
+    assert main([*words, "report=0"]) == 0
+    assert "removed:" not in capsys.readouterr().out
 
 
 def test_it_is_replaced_whole(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -59,7 +58,7 @@ def comparison(
 
 def log(made: Comparison, folder: Path, mode: str, **place: Any) -> str | None:
     """Writes the files with a figure, as the command does, and logs them."""
-    run = TrackedComparison(made.frame, folder, mode, **place)
+    run = TrackedComparison(made, folder, mode, **place)
     files = write(made, folder)
     (folder / "figures").mkdir(exist_ok=True)
     (folder / "figures" / "capacity.png").write_bytes(PNG)
@@ -94,6 +93,34 @@ def test_comparing_again_goes_on_in_the_one_run(
     assert capsys.readouterr().err == ""
 
 
+def test_fits_of_an_earlier_comparison_do_not_stay(here: Server, tmp_path: Path) -> None:
+    log(of_two_activations(), tmp_path, "online", project="p")
+    ((_, run),) = here.runs.items()
+    earlier = {key for key in run["summary"] if key.startswith("fit/activation.kind=silu/")}
+    assert len(earlier) >= 4
+    log(comparison(), tmp_path, "online", project="p")
+    assert len(here.runs) == 1
+    assert run["summary"]["fit/slope"] > 0
+    assert {run["summary"].get(key) for key in earlier} == {None}
+
+
+def test_what_makes_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wandb_id(y: str = "bits", **attrs: Any) -> str:
+        frame = comparison().frame
+        frame.attrs |= attrs
+        made = TrackedComparison(compare(frame, y=y), tmp_path / "compare", "offline")
+        return made.wandb_id
+
+    ids = [
+        wandb_id(), wandb_id("samples"), wandb_id(studies=["depths"]), wandb_id(source="wandb:a/b"),
+        wandb_id(studies=[], outputs="/one"), wandb_id(studies=[], outputs="/other"),
+    ]  # fmt: skip
+    assert len(set(ids)) == len(ids)
+    assert wandb_id(outputs="/other") == wandb_id(), "a study is the same wherever its folder lies"
+    monkeypatch.chdir(tmp_path)
+    assert wandb_id(studies=[], outputs="here") == wandb_id(studies=[], outputs=str(tmp_path / "here"))
+
+
 def test_offline_the_last_comparison_takes_the_place_of_the_one_before(here: Server, tmp_path: Path) -> None:
     log(comparison(), tmp_path, "offline")
     (first,) = tmp_path.glob("wandb/offline-run-*")
@@ -110,7 +137,7 @@ def test_offline_the_last_comparison_takes_the_place_of_the_one_before(here: Ser
 
 @pytest.mark.slow
 def test_a_deleted_run_is_left_deleted(here: Server, tmp_path: Path) -> None:
-    wandb_id = f"compare-{hashlib.sha256(b'widths').hexdigest()[:12]}"
+    wandb_id = TrackedComparison(comparison(), tmp_path, "offline").wandb_id
     here.deleted = {wandb_id}
     for _ in range(2):
         log(comparison(), tmp_path, "online")
@@ -127,7 +154,7 @@ def test_trouble_costs_one_line_and_no_file(
 ) -> None:
     monkeypatch.setattr(tracked, "TIMEOUT_S", 6.0)
     made = comparison()
-    run = TrackedComparison(made.frame, tmp_path, "online")
+    run = TrackedComparison(made, tmp_path, "online")
     files = write(made, tmp_path)
     here.trouble = trouble
     started = time.monotonic()
@@ -138,16 +165,22 @@ def test_trouble_costs_one_line_and_no_file(
     assert line.startswith("memcap: W&B: ")
 
 
-def test_lines_have_their_fits(tmp_path: Path) -> None:
+def of_two_activations() -> Comparison:
+    """The same with relu, and silu that stores twice as much."""
     table = comparison().frame
     both = table.assign(**{"activation.kind": "relu"})
     other = table.assign(**{"activation.kind": "silu", "memory/bits": table["memory/bits"] * 2})
     frame = pd.concat([both, other], ignore_index=True)
     frame.attrs = {"studies": ["widths"], "axes": ["activation", *table.attrs["axes"]]}
-    found = tracked_content.summary(compare(frame, x="model.width"))
+    return compare(frame, x="model.width")
+
+
+def test_lines_have_their_fits() -> None:
+    made = of_two_activations()
+    found = tracked_content.summary(made)
     slopes = [found[f"fit/activation.kind={name}/slope"] for name in ("relu", "silu")]
     assert slopes[1] == pytest.approx(2 * slopes[0])
-    json.dumps(tracked_content.description(compare(frame)))
+    json.dumps(tracked_content.description(made))
 
 
 @pytest.fixture(scope="module")
@@ -205,4 +238,4 @@ def test_bad_input_is_one_line_before_anything_is_written(
 def test_a_project_that_is_refused_is_bad_input_in_python_too(here: Server, tmp_path: Path) -> None:
     here.refused_entities = {"nobody"}
     with pytest.raises(BadInput, match="no user or team"):
-        TrackedComparison(comparison().frame, tmp_path, "auto", entity="nobody")
+        TrackedComparison(comparison(), tmp_path, "auto", entity="nobody")

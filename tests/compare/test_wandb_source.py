@@ -65,7 +65,7 @@ def test_the_numbers_are_those_of_the_records(
     said = capsys.readouterr().out
     assert main(["study=sizes"]) == 0
     assert "left out: 1 W&B run of whole studies (tracking.per=study), which have no single runs: " in said
-    assert "left out: provenance (engine, memcap, git_commit" in said
+    assert "absent:   provenance (engine, memcap, git_commit" in said
     there, own = folder / "outputs/compare/wandb_someone_memcap", folder / "outputs/studies/sizes/compare"
     for name in ("capacity", "curves", "ledger", "jamming"):
         assert (there / f"{name}.csv").read_text() == (own / f"{name}.csv").read_text(), name
@@ -74,6 +74,9 @@ def test_the_numbers_are_those_of_the_records(
     pd.testing.assert_frame_equal(
         runs.sort_index()[measured], recorded.sort_index()[measured], check_exact=True, check_dtype=False
     )
+    page = (there / "report.html").read_text(encoding="utf-8")
+    assert "<h1>all runs of wandb:someone/memcap</h1>" in page
+    assert "<h2>1 alarm</h2>" in page, "of the whole study that is left out, and none of provenance"
     assert runs[[name for name in recorded if name not in measured]].isna().all(axis=None)
     assert sorted(path.name for path in folder.iterdir()) == before, "the client's files are left behind"
 

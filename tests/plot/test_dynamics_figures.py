@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgba
 from plot_cases import plotted_frame
 
 from memcap.compare.comparison import compare
+from memcap.compare.over_samples import over_samples
+from memcap.compare.stability import PRECONDITIONED, RAW, stability_thresholds
 from memcap.errors import BadInput
 from memcap.plot import gradients, sharpness, training
-from memcap.plot.over_samples import over_samples
 from memcap.plot.panel import power_of_ten
 from memcap.records import atomic
 
@@ -67,6 +68,31 @@ def test_the_threshold_stands_beside_the_eigenvalue_that_it_bounds() -> None:
     assert thresholds(descent, "sharpness/top_eigenvalue") == [3800]
     descent.loc[0, "sharpness/threshold"] = 1.0
     assert thresholds(descent, "sharpness/top_eigenvalue") == []
+    texts = [text.get_text() for text in sharpness(descent).get_legend().get_texts()]
+    assert texts[-1] == "stability thresholds\ndiffer, none is drawn"
+
+
+def test_thresholds_are_those_of_the_runs_that_are_drawn() -> None:
+    def bits(width: int, size: int, seed: int, rate: float) -> float:
+        return 20 * width - abs(size - 150) + seed - 50 * (rate > 0.05)
+
+    frame = plotted_frame(widths=(16, 24), rates=(0.01, 0.1), bits=bits)
+    frame["sharpness/threshold"] = 38 / frame["optimizer.learning_rate"]
+    assert stability_thresholds(compare(frame), PRECONDITIONED) == (3800, 3800), "of the best learning rate"
+    assert stability_thresholds(compare(frame), RAW) is None
+    frame.loc[frame["model.width"] == 24, "sharpness/threshold"] = 19.0
+    found = stability_thresholds(compare(frame), PRECONDITIONED)
+    assert found == (19, 3800)
+    assert found is not None
+    assert found.common is None
+    assert stability_thresholds(compare(frame), PRECONDITIONED, [1]) == (19, 19)
+    both = frame.assign(**{"optimizer.kind": frame["model.width"].map({16: "sgd", 24: "adamw"})})
+    both.loc[both["optimizer.kind"] == "sgd", PRECONDITIONED] = np.nan
+    both.attrs = frame.attrs
+    comparison = compare(both, x="model.width")
+    assert stability_thresholds(comparison, PRECONDITIONED) == (19, 19)
+    assert stability_thresholds(comparison, RAW) is None, "one threshold over eigenvalues of two kinds"
+    assert stability_thresholds(comparison, RAW, [0]) == (3800, 3800)
 
 
 @pytest.mark.parametrize("metric", ["gradients/coherence", "gradients/cancellation", "gradients/noise_scale"])

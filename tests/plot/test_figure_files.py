@@ -9,11 +9,12 @@ import pytest
 from plot_cases import plotted_frame, two_activations
 
 from memcap.compare.comparison import compare
+from memcap.compare.stability import PRECONDITIONED, RAW
+from memcap.compare.stale import FIGURES
 from memcap.errors import BadInput
 from memcap.plot import capacity_against_parameters, capacity_curves, figure, sharpness
-from memcap.plot.files import NAMES, write_figures
+from memcap.plot.files import write_figures
 from memcap.plot.hues import DISTINCT, Hues, key_label, value_label
-from memcap.plot.sharpness import PRECONDITIONED, RAW
 
 
 def test_a_panel_for_each_facet_with_one_legend() -> None:
@@ -74,7 +75,7 @@ def test_files_are_written_whole_alike_and_only_where_there_is_data(tmp_path: Pa
     frame = two_activations()
     (tmp_path / "training.png").write_bytes(b"of an earlier comparison")
     drawn = write_figures(compare(frame), tmp_path)
-    assert drawn == [name for name in NAMES if name != "training"]  # these runs have no histories
+    assert drawn == [name for name in FIGURES if name != "training"]  # these runs have no histories
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{name}.{kind}" for name in drawn for kind in ("png", "svg")
     )
@@ -87,6 +88,28 @@ def test_files_are_written_whole_alike_and_only_where_there_is_data(tmp_path: Pa
     one.attrs = frame.attrs
     assert write_figures(compare(one), tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+HOSTILE = (r"a $\bad$ b", "$", r"$\frac{$", "_hidden", "<b>&", "100 %")
+
+
+@pytest.mark.parametrize("times", [1, 3])  # three times as many values are a colour bar
+def test_names_are_text_and_no_formulas(times: int, tmp_path: Path) -> None:
+    values = [name + "$" * k for name in HOSTILE for k in range(times)]
+    parts = [plotted_frame(widths=(16, 24), sizes=(50, 100, 150), **{"activation.kind": v}) for v in values]
+    for number, part in enumerate(parts):
+        part["run_id"] = [f"{number:02d}{run_id[2:]}" for run_id in part["run_id"]]
+    frame = pd.concat(parts, ignore_index=True)
+    frame.attrs = {"axes": ["activation"], "studies": [r"a $\bad$ b"]}
+    assert write_figures(compare(frame, x="model.width", hue="activation.kind"), tmp_path)
+    figure(capacity_curves, frame, hue="activation.kind", facet="model.width").canvas.draw()
+    figure(capacity_curves, frame, hue="model.width", facet="activation.kind").canvas.draw()
+    ax = capacity_curves(frame, hue="activation.kind")
+    ax.get_figure().canvas.draw()
+    if times == 1:
+        shown = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert set(HOSTILE) <= set(shown)
+    assert rb"a $\bad$ b" in (tmp_path / "capacity_curves.svg").read_bytes()
 
 
 def test_colours_are_distinct_and_numbers_are_ordered() -> None:

@@ -108,7 +108,10 @@ def _diagonal(table: pd.DataFrame, of_row: np.ndarray, panel: Panel) -> Iterator
 
 
 def capacity_against_parameters(drawing: Drawing) -> list[Figure]:
-    """Points with their intervals, and through each line of configurations the three laws, the chosen one thick."""
+    """Points with their intervals, and through each line of configurations the three laws, the chosen one thick.
+
+    Nothing is drawn beyond the points.
+    """
     table, axes = drawing.table, drawing.axes
     if "num_parameters" not in table or table["num_parameters"].nunique() < 2:
         return []
@@ -139,9 +142,11 @@ def _laws(drawing: Drawing, line: pd.DataFrame, color: str) -> Iterator[dict[str
         return
     where = {**{key: line[key].iloc[0] for key in lines}, "parameter_count": "num_parameters"}
     points_of_line, _ = line_points(line, "num_parameters", f"capacity_{drawing.comparison.quantity.unit}")
-    low, high = float(line["num_parameters"].min()), float(line["num_parameters"].max())
-    parameters = np.geomspace(low / 1.1, high * 1.1, 60)
-    for _, row in matching(fits, where).iterrows():
+    rows = matching(fits, where)
+    if rows.empty:
+        return
+    parameters = np.geomspace(points_of_line.parameters_C.min(), points_of_line.parameters_C.max(), 60)
+    for _, row in rows.iterrows():
         law = next(law for law in LAWS if law.name == row["law"])
         value, below, above = fit_band(law, points_of_line, parameters)
         chosen = bool(row["chosen"])

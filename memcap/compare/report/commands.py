@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from memcap.compare.axes import REPLICATE
+from memcap.compare.matching import row_keys
 from memcap.config.override_text import value_text
 from memcap.records.run_folder import RunFolder
 from memcap.study.rerun import rerun_overrides
@@ -22,7 +24,7 @@ class Commands:
     """Command lines for runs of a table, from their records; each record is read once.
 
     Beyond ``MOST_LINES`` records, and for a run whose record is gone, it is ``python -m memcap.show RUN_ID``, which
-    prints the one that trains it.
+    prints the one that trains it; empty for a run of W&B (``source=``) that has no record here.
     """
 
     def __init__(self, frame: pd.DataFrame, nuisance: Sequence[str]) -> None:
@@ -40,8 +42,16 @@ class Commands:
             return self._show(row)
         return shlex.join([*TRAIN, *overrides, "force=true"])
 
-    def of_runs(self, rows: Sequence[int]) -> str:
-        """One sweep over the seeds and nuisance values of these runs, which agree in all other keys."""
+    def of_runs(self, rows: Sequence[int], best: Sequence[int] = ()) -> str:
+        """One sweep over the seeds and nuisance values of these runs, which agree in all other keys.
+
+        A sweep trains each seed at each value. Where some of these runs never were, as in a search, it is the sweep
+        of those at the best nuisance values (``best``); where these are no product either, one of them is shown.
+        """
+        if not self._are_a_product(rows):
+            if not self._are_a_product(best):
+                return self._show([*best, *rows][0])
+            rows = best
         if len(rows) == 1:
             return self.of_run(rows[0])
         overrides = self._read(rows[0])
@@ -66,7 +76,17 @@ class Commands:
         except (OSError, ValueError, KeyError, TypeError):  # a record that went while this was read
             return None
 
+    def _are_a_product(self, rows: Sequence[int]) -> bool:
+        runs = self.frame.iloc[list(rows)]
+        names = [key for key in self.varying if key in runs]
+        values = row_keys(runs, names)
+        return bool(rows) and len(set(values)) == math.prod(
+            len(set(of_key)) for of_key in zip(*values, strict=True)
+        )
+
     def _show(self, row: int) -> str:
+        if "source" in self.frame.attrs:
+            return ""
         return shlex.join(["python", "-m", "memcap.show", self._run_ids[row], *self._place])
 
 

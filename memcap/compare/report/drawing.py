@@ -73,7 +73,8 @@ class Drawing:
         rows = tuple(self._rows_at.get((configuration, float(num_samples)), ()))
         if rows not in self._group_of:
             self._group_of[rows] = len(self.groups)
-            command = self.commands.of_runs(rows) if rows else ""
+            best = [row for row in rows if self.at_best_R[row]]
+            command = self.commands.of_runs(rows, best) if rows else ""
             name = f"{self.names[configuration]} {SIZE}={num_samples:g}"
             runs = [int(row) for row in rows]
             self.groups.append({"name": name, "runs": runs, "command": command})

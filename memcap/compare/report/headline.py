@@ -43,9 +43,12 @@ def headline(comparison: Comparison) -> str:
 
 
 def title(comparison: Comparison) -> str:
-    """The studies' names, or the folder of all runs."""
-    studies = comparison.frame.attrs.get("studies", [])
-    return ", ".join(studies) or f"all runs of {comparison.frame.attrs.get('outputs', 'a table')}"
+    """The studies' names, or the folder or W&B project of all runs."""
+    attrs = comparison.frame.attrs
+    studies, source = ", ".join(attrs.get("studies", [])), attrs.get("source")
+    if studies:
+        return f"{studies} of {source}" if source else studies
+    return f"all runs of {source or attrs.get('outputs', 'a table')}"
 
 
 def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -64,6 +67,8 @@ def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     if budgets:
         steps = ", ".join(number_text(int(steps)) for steps in budgets[:MOST_VALUES])
         yield "budget", text(f"{steps} steps; a capacity is a lower bound at its budget")
+    if absent := frame.attrs.get("absent"):
+        yield "absent", "<br>".join(map(text, absent))
     metric = comparison.quantity.metric
     yield "quantity", text(QUANTITIES.get(metric, metric))
     yield "seeds", "<br>".join(text(SPLITS[split]) for split in comparison.capacity["split"].unique())

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from memcap.compare.histories import STEP, load_histories, runs_to_draw
+from memcap.compare.over_samples import over_samples
 from memcap.compare.report.capacity_figures import INK, LOG_SPAN, axis, points
 from memcap.compare.report.drawing import MOST_POINTS, SYMBOLS, Drawing, Figure, Panel, faint
 from memcap.compare.report.embedding import chart_text, numbers, rounded
+from memcap.compare.stability import PRECONDITIONED, RAW, stability_thresholds
 
 MOST_JUMPS = 6  # in one plot; the table has all
 OVER_STEPS = {
@@ -27,8 +28,8 @@ GRADIENTS = {
     "gradients/noise_scale": "tr Σ / ‖∇ℓ‖²",
 }
 SHARPNESS = {
-    "sharpness/top_eigenvalue": "λ₁(H)",
-    "sharpness/preconditioned": "λ₁(D⁻¹H)",
+    RAW: "λ₁(H)",
+    PRECONDITIONED: "λ₁(D⁻¹H)",
 }
 
 
@@ -75,12 +76,25 @@ def _over_steps(
 
 def sharpness(drawing: Drawing) -> list[Figure]:
     """Raw and preconditioned sharpness at the end of training, with the jump of the raw one and the N of capacity."""
-    figures = _against_size(drawing, SHARPNESS)
+    of_panel = {
+        (metric, panel.configurations): stability_thresholds(drawing.comparison, metric, panel.configurations)
+        for metric in SHARPNESS
+        for panel in drawing.panels
+    }
+    levels = {
+        metric: [found.low for (of, _), found in of_panel.items() if of == metric and found and found.common]
+        for metric in SHARPNESS
+    }
+    figures = _against_size(drawing, SHARPNESS, levels)
     for figure, panel in figures:
-        if figure["metric"] == "sharpness/top_eigenvalue":
+        if figure["metric"] == RAW:
             figure["layout"] |= _jumps(drawing, panel)
-        else:
-            figure["data"] += _threshold(drawing, panel)
+        thresholds = of_panel[figure["metric"], panel.configurations]
+        if thresholds is not None and thresholds.common is None:
+            ends = f"{rounded(thresholds.low, 3)} to {rounded(thresholds.high, 3)}"
+            figure["title"] += f"; thresholds of stability differ ({ends}), none is drawn"
+        elif thresholds is not None:
+            figure["data"].append(_threshold(figure["data"], thresholds.low))
     return [figure for figure, _ in figures]
 
 
@@ -92,44 +106,54 @@ def gradients(drawing: Drawing) -> list[Figure]:
     return [figure for figure, _ in _against_size(drawing, {**GRADIENTS, **preconditioned})]
 
 
-def _against_size(drawing: Drawing, metrics: dict[str, str]) -> list[tuple[Figure, Panel]]:
-    """A plot per metric and panel: runs at the best nuisance values, and their geometric mean over seeds."""
+def _against_size(
+    drawing: Drawing, metrics: dict[str, str], levels: dict[str, list[float]] | None = None
+) -> list[tuple[Figure, Panel]]:
+    """A plot per metric and panel: runs at the best nuisance values, and their geometric mean over seeds.
+
+    levels: values of each metric that its vertical axis shows too.
+    """
     figures = []
     for metric, symbol in metrics.items():
         if metric not in drawing.frame:
             continue
         runs = {c: drawing.best_runs(c, metric) for panel in drawing.panels for c in panel.configurations}
         runs = {c: table[table["value"] > 0] for c, table in runs.items()}
+        seen = [table["value"] for table in runs.values()]
+        seen.append(pd.Series((levels or {}).get(metric, []), dtype=float))
         layout = {
             "xaxis": axis("N, training samples", rangemode="tozero"),
-            "yaxis": _vertical(symbol, pd.concat([table["value"] for table in runs.values()])),
+            "yaxis": _vertical(symbol, pd.concat(seen)),
         }
+        means = over_samples(drawing.comparison, metric, bands=False)
+        means_C = dict(iter(means.groupby("configuration")))
         for panel in drawing.panels:
             own = {c: runs[c] for c in panel.configurations}
             sizes = pd.concat([table["num_samples"] for table in own.values()])
             if sizes.nunique() > 1:
                 few = len(sizes) <= MOST_POINTS
-                data = [trace for c, table in own.items() for trace in _mean(drawing, panel, c, table, few)]
+                data: list[dict[str, Any]] = []
+                for c, table in own.items():
+                    if len(table):
+                        data += [points(table, panel.colors[c], _group(c))] if few else []
+                        data.append(_mean(drawing, panel, c, means_C[c]))
                 figures.append((_figure(panel, data, layout, metric), panel))
     return figures
 
 
-def _mean(
-    drawing: Drawing, panel: Panel, configuration: int, runs: pd.DataFrame, with_runs: bool
-) -> Iterator[dict[str, Any]]:
-    if runs.empty:
-        return
-    color = panel.colors[configuration]
-    group = {"legendgroup": str(configuration), "hoverinfo": "none"}
-    if with_runs:
-        yield points(runs, color, group)
-    means = np.log(runs["value"]).groupby(runs["num_samples"]).mean()
+def _mean(drawing: Drawing, panel: Panel, configuration: int, means: pd.DataFrame) -> dict[str, Any]:
+    """The line of one configuration, a row of ``over_samples`` for each N."""
     symbol = SYMBOLS[panel.configurations.index(configuration) % len(SYMBOLS)]
-    yield {
-        **group, "x": numbers(means.index), "y": numbers(np.exp(means)), "name": panel.names[configuration],
-        "mode": "lines+markers", "line": {"color": color, "width": 2}, "marker": {"size": 6, "symbol": symbol},
-        "customdata": [drawing.point_of_runs(configuration, size) for size in means.index],
+    return {
+        **_group(configuration), "x": numbers(means["num_samples"]), "y": numbers(means["center"]),
+        "name": panel.names[configuration], "mode": "lines+markers", "marker": {"size": 6, "symbol": symbol},
+        "line": {"color": panel.colors[configuration], "width": 2},
+        "customdata": [drawing.point_of_runs(configuration, size) for size in means["num_samples"]],
     }  # fmt: skip
+
+
+def _group(configuration: int) -> dict[str, Any]:
+    return {"legendgroup": str(configuration), "hoverinfo": "none"}
 
 
 def _jumps(drawing: Drawing, panel: Panel) -> dict[str, Any]:
@@ -154,18 +178,13 @@ def _jumps(drawing: Drawing, panel: Panel) -> dict[str, Any]:
     return {"shapes": shapes}
 
 
-def _threshold(drawing: Drawing, panel: Panel) -> Iterator[dict[str, Any]]:
-    """Where training gets unstable, if it is the same for all runs that are drawn."""
-    if "sharpness/threshold" not in drawing.frame:
-        return
-    drawn = drawing.at_best_R & np.isin(drawing.configuration_R, panel.configurations)
-    values = drawing.frame["sharpness/threshold"][drawn].dropna().unique()
-    if len(values) == 1 and values[0] > 0:
-        sizes = drawing.frame["num_samples"] if "num_samples" in drawing.frame else pd.Series([0.0])
-        yield {
-            "x": [0, rounded(sizes.max())], "y": [rounded(values[0])] * 2, "mode": "lines", "hoverinfo": "skip",
-            "name": "unstable above", "line": {"color": INK, "width": 1.5, "dash": "dash"},
-        }  # fmt: skip
+def _threshold(data: Sequence[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    """Where training gets unstable, as wide as what is drawn."""
+    end = max(x for trace in data for x in trace["x"])
+    return {
+        "x": [0, end], "y": [rounded(threshold)] * 2, "mode": "lines", "hoverinfo": "skip",
+        "name": "unstable above", "line": {"color": INK, "width": 1.5, "dash": "dash"},
+    }  # fmt: skip
 
 
 def _vertical(title: str, values: pd.Series) -> dict[str, Any]:

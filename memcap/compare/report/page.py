@@ -10,15 +10,14 @@ from memcap.compare.report import embedding, headline
 from memcap.compare.report.drawing import Drawing
 from memcap.compare.report.embedding import text
 from memcap.compare.report.sections import Section, sections
+from memcap.compare.stale import PAGE
 from memcap.records import atomic
-
-NAME = "report.html"
 
 
 def write_report(comparison: Comparison, folder: Path) -> Path:
     """Writes ``report.html`` into the folder, whole or not at all, and returns its path."""
-    atomic.write_text(folder / NAME, report_html(comparison), survives="kill")
-    return folder / NAME
+    atomic.write_text(folder / PAGE, report_html(comparison), survives="kill")
+    return folder / PAGE
 
 
 def report_html(comparison: Comparison) -> str:

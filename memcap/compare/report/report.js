@@ -73,8 +73,8 @@
     });
     const half = at.data.error_y?.array?.[at.pointNumber];
     const values = `${plain[0]} = ${number(at.x)}, ${plain[1]} = ${number(at.y)}${half ? ` ± ${number(half)}` : ""}`;
-    tip.replaceChildren(line("b", found.title), line("span", values), line("span", found.text),
-      line("code", found.command), line("small", "click copies the command"));
+    const command = found.command ? [line("code", found.command), line("small", "click copies the command")] : [];
+    tip.replaceChildren(line("b", found.title), line("span", values), line("span", found.text), ...command);
     tip.hidden = false;
     place(event.event);
   }
@@ -130,7 +130,7 @@
     element.on("plotly_unhover", () => { tip.hidden = true; });
     element.on("plotly_click", (event) => {
       const found = pointOf(event.points[0].customdata);
-      if (found) copy(found.command);
+      if (found && found.command) copy(found.command);
     });
   }
   function redraw(which = () => true) {

@@ -83,7 +83,8 @@ def _all(drawing: Drawing) -> Iterator[Section]:
     yield Section(
         "sharpness", "Sharpness",
         "Largest eigenvalue of the Hessian of the training loss at the end, raw and preconditioned as Adam sees it;"
-        " lines are geometric means over seeds. Dotted: where the raw one jumps, with its 95 % interval.",
+        " lines are geometric means over seeds. Dotted: where the raw one jumps, with its 95 % interval. Dashed: the"
+        " optimizer's threshold of stability, where the runs that are drawn have one learning rate.",
         tuple(measure_figures.sharpness(drawing)), tables.jamming_table(drawing),
     )  # fmt: skip
     yield Section(

@@ -66,6 +66,7 @@ const memcapTable = (() => {
       this.update();
     }
     heading(column, number) {
+      if (!found.command) return element("tr", {}, element("td", { className: "again" }), ...cells);
       const button = element("button", { type: "button" }, column.name);
       button.addEventListener("click", () => this.sort(number));
       return element("th", { scope: "col", className: column.numeric ? "number" : "", ariaSort: "none" }, button);
@@ -133,6 +134,7 @@ const memcapTable = (() => {
       });
       if (!this.table.points) return element("tr", {}, ...cells);
       const found = this.pointOf(this.table.points[number]);
+      if (!found.command) return element("tr", {}, element("td", { className: "again" }), ...cells);
       const button = element("button", { type: "button", className: "copy", title: found.command }, "copy");
       button.ariaLabel = `copy the command of ${found.title}`;
       button.addEventListener("click", () => this.copy(found.command));
