@@ -79,7 +79,7 @@ def small_population(common: Sequence[str], members: Sequence[Sequence[str]]) ->
 def _base(choices: tuple[str, ...]) -> dict[str, Any]:
     train = yaml.safe_load((CONF / "train.yaml").read_text())
     groups = {k: v for part in train["defaults"] if isinstance(part, dict) for k, v in part.items()}
-    groups = {k: v for k, v in groups.items() if _is_group(k) and k != "experiment"}
+    groups = {k: v for k, v in groups.items() if v is not None and _is_group(k)}
     groups |= {"tracking": "disabled"} | dict(choice.split("=") for choice in choices)
     values = {k: v for k, v in train.items() if k not in ("defaults", "hydra")}
     for group, choice in groups.items():
