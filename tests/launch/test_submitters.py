@@ -122,6 +122,6 @@ def test_a_sweeper_that_goes_by_values_has_to_wait(app: Any) -> None:
         master.hydra.sweeper._target_ = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
     launcher.setup(hydra_context=None, task_function=app.task, config=master)  # type: ignore[arg-type]
     options = LauncherOptions.from_dict({**_defaults(), "wait": False})
-    with pytest.raises(BadInput, match=r"launcher\.wait=false gives OptunaSweeper no values to go by"):
+    with pytest.raises(BadInput, match=r"launcher\.wait=false gives hydra/sweeper=\w+ no values to go by"):
         launcher.check_sweeper(options)
     launcher.check_sweeper(LauncherOptions.from_dict(_defaults()))

@@ -66,7 +66,6 @@ const memcapTable = (() => {
       this.update();
     }
     heading(column, number) {
-      if (!found.command) return element("tr", {}, element("td", { className: "again" }), ...cells);
       const button = element("button", { type: "button" }, column.name);
       button.addEventListener("click", () => this.sort(number));
       return element("th", { scope: "col", className: column.numeric ? "number" : "", ariaSort: "none" }, button);
