@@ -319,8 +319,8 @@ def test_the_smallest_width_is_that_of_a_grid(tmp_path: Path, monkeypatch: pytes
     assert row["runs"] < len(grid) / 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["local"])  # others that return outcomes go the same way
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["local", "basic"])
 def test_other_launchers_find_the_same(undisturbed: Path, tmp_path: Path, launcher: str) -> None:
     for folder, more in ((tmp_path / "own", []), (tmp_path / launcher, [f"hydra/launcher={launcher}"])):
         folder.mkdir()

@@ -43,8 +43,8 @@ def test_the_interval_covers_the_smallest_size(half: float, spread: float, prior
     assert np.mean(shares) < 0.25
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("half", "spread", "prior"), [(600.5, 0.07, 300)])
+@pytest.mark.long
+@pytest.mark.parametrize(("half", "spread", "prior"), [(150.5, 0.1, 300), (600.5, 0.07, 300)])
 def test_intervals_of_hundreds_of_searches_cover(half: float, spread: float, prior: float) -> None:
     """300 searches: 0.85 would be seen (three standard errors below the limit), 0.955 passes."""
     covered = []

@@ -1,4 +1,4 @@
-"""A short soak, with one fault of each kind."""
+"""A short soak, one fault of each kind: two minutes, run by ``pytest -m long``. Each fault has tests of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slurm_cluster import SlurmCluster
 from soak import parsed, soak
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_disturbed_study_has_the_records_of_an_undisturbed_one(
     cluster: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
