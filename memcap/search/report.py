@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +79,8 @@ def claim_study(folder: Path, options: SearchOptions, seeds: dict[str, list[int]
     Raises BadInput where the study is another search's: its runs would be mixed with these.
     """
     if not ((folder / FILE).exists() and (folder / "study.json").exists()):  # no run is listed yet
-        write_report(folder, [], options, seeds)
+        with suppress(OSError):  # a folder that cannot be written is refused in the words of every sweep
+            write_report(folder, [], options, seeds)
         return
     record, asked = atomic.read_json(folder / FILE), _asked(options, seeds)
     before, now = (

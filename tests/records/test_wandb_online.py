@@ -307,4 +307,6 @@ def test_runs_that_the_server_stops_taking_are_mirrored_offline(server: Server, 
     assert not set(server.runs) & set(offline)
     rows = [run["rows"] for run in server.runs.values()] + [run.history for run in offline.values()]
     assert {len(some) for some in rows} == {4}
-    assert len(list(tmp_path.glob("wandb/run-*"))) == 3, "folders of refused runs are gone"
+    # A thread may have been opening the one that had not ended.
+    left = {path.name.rpartition("-")[2] for path in tmp_path.glob("wandb/run-*")} - {"id7"}
+    assert left == set(server.runs) - {"id7"}, "folders of refused runs are gone"
