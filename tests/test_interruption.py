@@ -129,6 +129,7 @@ def test_a_stop_keeps_what_is_finished(number: signal.Signals, undisturbed: Path
         assert RunFolder(tmp_path / "outputs", run_id).state() == "finished"
 
 
+@pytest.mark.long  # tests/test_checkpoint_kills.py kills at chosen ones
 def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
     long = ("tracking=disabled", "budget.steps=20000")  # some seconds, so that a kill finds it training
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

@@ -90,7 +90,7 @@ print(REGISTER_BYTES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lacking", "most_bytes"), [(1, 32), (2, 16)])
+@pytest.mark.parametrize(("lacking", "most_bytes"), [pytest.param(1, 32, marks=pytest.mark.long), (2, 16)])
 def test_processors_with_narrower_registers(tmp_path: Path, lacking: int, most_bytes: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NARROW, str(lacking), *sys.path],

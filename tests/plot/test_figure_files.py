@@ -93,7 +93,9 @@ def test_files_are_written_whole_alike_and_only_where_there_is_data(tmp_path: Pa
 HOSTILE = (r"a $\bad$ b", "$", r"$\frac{$", "_hidden", "<b>&", "100 %")
 
 
-@pytest.mark.parametrize("times", [1, 3])  # three times as many values are a colour bar
+@pytest.mark.parametrize(
+    "times", [1, pytest.param(3, marks=pytest.mark.long)]
+)  # three times as many values are a colour bar
 def test_names_are_text_and_no_formulas(times: int, tmp_path: Path) -> None:
     values = [name + "$" * k for name in HOSTILE for k in range(times)]
     parts = [plotted_frame(widths=(16, 24), sizes=(50, 100, 150), **{"activation.kind": v}) for v in values]

@@ -373,7 +373,13 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "pause_s"), [("offline", 0.0), ("offline", 1.5), ("online", 0.0), ("online", 3.0)]
+    ("mode", "pause_s"),
+    [
+        pytest.param("offline", 0.0, marks=pytest.mark.long),
+        ("offline", 1.5),
+        pytest.param("online", 0.0, marks=pytest.mark.long),
+        ("online", 3.0),
+    ],
 )
 def test_after_kill_9_nothing_is_missing_and_nothing_is_there_twice(
     mode: str, pause_s: float, server: Server, tmp_path: Path
