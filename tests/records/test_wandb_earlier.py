@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,7 @@ def test_a_kill_between_the_new_file_and_the_old_one_loses_nothing(
 ) -> None:
     train_to_stop(tmp_path, OFFLINE)
     study = tmp_path / "outputs/studies/s"
+    time.sleep(1.1)  # the client names its folders by the second
     with monkeypatch.context() as patch:
         patch.setattr(EarlierRun, "remove_files", lambda self, opened: [])
         train_on(tmp_path, OFFLINE, stop=8)
