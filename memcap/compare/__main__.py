@@ -75,6 +75,7 @@ def write_all(
 ) -> tuple[list[Path], list[str], Path | None]:
     """Tables, figures and the report: all files, the figures' names, the report's path."""
     from memcap.compare.comparison import write
+    from memcap.compare.stale import KINDS
 
     files = write(comparison, folder)
     figures: list[str] = []
@@ -83,7 +84,7 @@ def write_all(
         from memcap.plot.files import write_figures
 
         figures = write_figures(comparison, folder)
-        files += [folder / f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
+        files += [folder / f"{name}.{kind}" for name in figures for kind in KINDS]
     if chosen.report:
         from memcap.compare.report.page import write_report
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from memcap.errors import BadInput
 from memcap.oracle.problem import LinearProblem
+from memcap.records.progress import LINE_EVERY_S
 from memcap.study_command import Words, run_command, words_of
 
 USAGE = """python -m memcap.oracle study=NAME
@@ -33,7 +34,6 @@ KEYS = (
     "seed",
     "programs",
 )
-LINE_EVERY_S = 30.0
 SEEDS = (0, 1, 2, 3, 4, 5)  # the fewest whose interval of the median reaches 95 %
 OF_PROBLEMS = ("data.input_dim", "data.num_classes", "data.num_samples", "model.bias", "seed")
 

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requirements import give_up, mark_below
 
 HERE = Path(__file__).parent
 INSTALL = "apt install chromium && pip install playwright"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.browser)
+    mark_below(HERE, "browser", items)
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +28,7 @@ def chromium() -> Iterator[Any]:
     except ImportError:
         path = None
     if path is None:
-        missing = f"these tests read report.html in a real browser: {INSTALL}"
-        if "browser" in os.environ.get("MEMCAP_REQUIRE", ""):
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
+        give_up("browser", f"these tests read report.html in a real browser: {INSTALL}")
     with sync_playwright() as playwright:
         root = hasattr(os, "geteuid") and os.geteuid() == 0  # whose processes Chromium does not isolate
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if root else [])

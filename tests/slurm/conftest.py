@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from requirements import give_up, mark_below
 from slurm_cluster import SlurmCluster
 
 HERE = Path(__file__).parent
@@ -17,9 +18,7 @@ UNSUITABLE_MACHINE = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.slurm)
+    mark_below(HERE, "slurm", items)
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +28,8 @@ def cluster() -> Iterator[SlurmCluster]:
     found = SlurmCluster(Path(tempfile.gettempdir()) / f"{PREFIX}{os.getpid()}")
     try:
         ran = found.up()
-        if ran.returncode == UNSUITABLE_MACHINE and "slurm" not in os.environ.get("MEMCAP_REQUIRE", ""):
-            pytest.skip(ran.stderr.strip())
+        if ran.returncode == UNSUITABLE_MACHINE:
+            give_up("slurm", ran.stderr.strip())
         if ran.returncode:
             pytest.fail(ran.stderr.strip(), pytrace=False)
         yield found
