@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
     ("config", "random"),
+    ("oracle",),  # exact answers for linear models; no training
     ("data", "models", "objectives", "optimizers"),
     ("batch",),
     ("population", "grouping"),
@@ -32,10 +33,9 @@ LAYERS = (
     ("study",),  # reads records; knows nothing of training
     ("study_command",),
     ("show", "compare"),
-    ("oracle",),  # exact answers for linear models; no training
     ("search",),  # what to ask for next; knows nothing of training either
     ("plot",),  # figures of comparisons
-    ("compare_command",),
+    ("compare_command", "oracle_command"),
     ("training",),
     ("checkpoint",),
     ("machine", "environment", "explanations", "interruption"),
@@ -57,6 +57,12 @@ LAYERS = (
     ("__main__",),
     ("hydra_plugins",),  # launcher and sweeper: found by Hydra, imported by nobody
 )
+# Commands that use what stands above the rest of their package.
+COMMANDS = {
+    "compare/__main__.py": "compare_command",  # has figures drawn
+    "oracle/__main__.py": "oracle_command",  # reads studies and prints tables
+    "oracle/report.py": "oracle_command",
+}
 # Hydra composes; below the command line a configuration is a RunConfig.
 KNOW_HYDRA = {"train", "measure", "hydra_session", "command_line", "explanations", "hydra_plugins"}
 
@@ -78,10 +84,9 @@ def unit(path: Path) -> str:
     """The line's name of a file: 'data' for memcap/data/order.py, '' for memcap/__init__.py."""
     if not path.is_relative_to(ROOT / "memcap"):
         return "hydra_plugins"
-    if path == ROOT / "memcap" / "compare" / "__main__.py":
-        return (
-            "compare_command"  # a command: it has its package's figures drawn, which stand above the package
-        )
+    of_commands = COMMANDS.get(path.relative_to(ROOT / "memcap").as_posix())
+    if of_commands is not None:
+        return of_commands
     first = path.relative_to(ROOT / "memcap").parts[0].removesuffix(".py")
     return "" if first == "__init__" else first
 

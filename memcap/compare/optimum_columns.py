@@ -19,14 +19,18 @@ FILES = {"optimum_bits": BITS, "optimum_memorized": SAMPLES, "gap_bits": GAP, "s
 def with_optimum(table: pd.DataFrame, gaps: Iterable[Path]) -> pd.DataFrame:
     """The table with ``optimum/bits``, ``optimum/gap_bits`` and kin of the runs that these files know.
 
-    gaps: ``oracle/gaps.csv`` of studies; one that is not there, or is no such table, adds nothing.
+    What a run has measured itself (``measure.optimum``) stays. gaps: ``oracle/gaps.csv`` of studies; one that is not
+    there, or is no such table, adds nothing.
     """
     found = [part for path in gaps if (part := _read(path)) is not None]
     if not found:
         return table
     known = pd.concat(found).drop_duplicates("run_id", keep="last").set_index("run_id")
     columns = {name: table["run_id"].map(known[column]) for column, name in FILES.items()}
-    joined = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+    for name in set(columns) & set(table.columns):
+        columns[name] = table[name].where(table[name].notna(), columns[name])
+    others = table.drop(columns=list(set(columns) & set(table.columns)))
+    joined = pd.concat([others, pd.DataFrame(columns, index=table.index)], axis=1)
     joined.attrs = table.attrs
     return joined
 

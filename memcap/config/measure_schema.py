@@ -25,7 +25,7 @@ class MeasureConfig:
         "trace",
         "weights",
     )
-    AT_THE_END: ClassVar = ("samples", "rounding", "spectrum")
+    AT_THE_END: ClassVar = ("samples", "rounding", "optimum", "spectrum")
     # Of these, what kept weights cannot give even at the end: it needs the optimizer's state, or a path.
     TRAINING_ONLY: ClassVar = ("updates", "points")
     # More of them is more than fewer.
@@ -47,6 +47,7 @@ class MeasureConfig:
     weights: bool = ignored()
     samples: bool = ignored()
     rounding: bool = ignored()
+    optimum: bool = ignored()
     spectrum: bool = ignored()
     spectrum_probes: int = ignored(at_least=1)
     spectrum_steps: int = ignored(at_least=2)

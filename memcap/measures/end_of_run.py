@@ -1,4 +1,4 @@
-"""What is measured once, when a run has ended: its samples, its weights rounded, the density of its curvature.
+"""What is measured once, when a run has ended: samples, rounded weights, exact optimum, spectrum.
 
 All of it follows from the final weights and the data, so a finished run gets it later without training.
 """
@@ -17,6 +17,7 @@ from memcap.measures.curvature import loss_curvature, random_probes
 from memcap.measures.data_bias import bias_alignments, data_bias
 from memcap.measures.first_order import sample_scores
 from memcap.measures.memory import training_columns
+from memcap.measures.optimum import has_exact_optimum, optimum_columns
 from memcap.measures.rounding import ROUNDING_FORMATS, rounded
 from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
 from memcap.measures.spectrum import stochastic_lanczos_quadrature
@@ -43,10 +44,24 @@ def end_of_run(
                 own.setdefault("samples", {})[name] = values_N
     if measure.rounding:
         columns |= rounding_columns(population)
+    if measure.optimum and has_exact_optimum(population.configs[0]):
+        found, at_optimum = optimum_columns(population, *_stored(population))
+        columns |= found
+        for own, samples in zip(arrays, at_optimum, strict=True):
+            own["optimum"] = samples
     if measure.spectrum:
         for own, spectrum in zip(arrays, spectra(population, measure), strict=True):
             own["spectrum"] = spectrum
     return columns, arrays
+
+
+def _stored(population: Population) -> tuple[Tensor, list[np.ndarray], list[np.ndarray]]:
+    """Bits [M], and for each member the losses of its samples and which are memorized, [N] each."""
+    batch = population.training_set
+    scores = sample_scores(population, batch)
+    assert scores.correct_MN is not None
+    bits_M = training_columns(population, scores)["memory/bits"]
+    return bits_M, per_member(scores.loss_MN, batch), per_member(scores.correct_MN, batch)
 
 
 def sample_values(population: Population, initial_losses: Sequence[np.ndarray] | None) -> dict[str, Tensor]:
