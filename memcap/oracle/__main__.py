@@ -23,6 +23,7 @@ USAGE = """python -m memcap.oracle study=NAME
   data.input_dim=, data.num_classes=, model.bias=, seed=
                                 problems without a study: the largest N that is separable
   data.num_samples=50,100       for these N also the bits of the exact optimum
+  force=true                    also where that takes more than ten minutes
   programs=0                    no linear programs: Newton's method proves its answers alone (faster at large D V)
   paths.outputs=DIR             where studies are, and where tables are written (outputs)"""
 KEYS = (
@@ -33,6 +34,7 @@ KEYS = (
     "model.bias",
     "seed",
     "programs",
+    "force",
 )
 SEEDS = (0, 1, 2, 3, 4, 5)  # the fewest whose interval of the median reaches 95 %
 OF_PROBLEMS = ("data.input_dim", "data.num_classes", "data.num_samples", "model.bias", "seed")
@@ -48,6 +50,8 @@ def command(arguments: Sequence[str]) -> int:
     words = words_of(arguments, USAGE.partition("\n")[0], KEYS)
     if words.values.get("programs", "1") not in ("0", "1"):
         raise BadInput(f"programs must be 1 or 0, got {words.values['programs']}")
+    if words.values.get("force", "false").lower() not in ("true", "false"):
+        raise BadInput(f"force must be true or false, got {words.values['force']}")
     if "study" in words.values:
         if given := [key for key in OF_PROBLEMS if key in words.values]:
             raise BadInput(f"{given[0]}: a study has its problems already; leave it out, or leave out study=")
@@ -61,7 +65,8 @@ def of_study(words: Words) -> None:
     """The gap of each linear run, and the separable N of each of its problems and seeds."""
     from memcap.compare.comparison import comparison_folder
     from memcap.compare.frame import load_frame
-    from memcap.oracle.linear_runs import optimality_gaps
+    from memcap.oracle.cost import check_time
+    from memcap.oracle.linear_runs import optimality_gaps, questions
     from memcap.oracle.report import medians, print_gaps, print_medians, thresholds, write_table
 
     frame = load_frame(words.values["study"], words.outputs)
@@ -70,16 +75,13 @@ def of_study(words: Words) -> None:
             f"study={words.values['study']} names {len(frame.attrs['studies'])} studies; ask for one at a time"
         )
     folder = comparison_folder(frame, words.outputs).parent / "oracle"
+    asked = questions(frame)
+    check_time(asked, **_limits(words))
     with progress("exact optima") as said:
         gaps = optimality_gaps(frame, said=said)
     write_table(folder / "gaps.csv", gaps)
-    keys = gaps[["data.input_dim", "data.num_classes", "model.bias", "seed"]].drop_duplicates()
-    problems = [
-        LinearProblem(int(row[0]), int(row[1]), int(row[3]), bool(row[2]))
-        for row in keys.itertuples(index=False)
-    ]
     with progress("separability") as said:
-        found = thresholds(problems, linear_programs=words.values.get("programs", "1") == "1", said=said)
+        found = thresholds(list(asked), linear_programs=_limits(words)["programs"], said=said)
     write_table(folder / "thresholds.csv", found)
     print_gaps(gaps, frame)
     print()
@@ -92,6 +94,7 @@ def of_study(words: Words) -> None:
 
 def of_problems(words: Words) -> None:
     """The separable N of problems that need no run, and where N are given the bits of the optimum."""
+    from memcap.oracle.cost import check_time
     from memcap.oracle.report import medians, print_medians, thresholds, write_table
     from memcap.oracle.softmax_optimum import softmax_optimum
 
@@ -106,9 +109,10 @@ def of_problems(words: Words) -> None:
     seeds = _numbers(words, "seed", 0, ",".join(map(str, SEEDS)))
     problems = [LinearProblem(d, v, s, bias == "true") for d, v, s in itertools.product(dims, classes, seeds)]
     sizes = _numbers(words, "data.num_samples", 1) if "data.num_samples" in words.values else []
+    check_time(dict.fromkeys(problems, sizes), **_limits(words))
     folder = words.outputs / "oracle"
     with progress("separability") as said:
-        found = thresholds(problems, linear_programs=words.values.get("programs", "1") == "1", said=said)
+        found = thresholds(problems, linear_programs=_limits(words)["programs"], said=said)
     write_table(folder / "thresholds.csv", found)
     rows = []
     with progress("exact optima") as said:
@@ -136,6 +140,14 @@ def of_problems(words: Words) -> None:
         print()
         _print_bits(table)
     print(f"files:    {quote(str(folder))}  (thresholds.csv{', optimum.csv' if rows else ''})")
+
+
+def _limits(words: Words) -> dict[str, bool]:
+    """Whether linear programs are asked for, and whether a long time is."""
+    return {
+        "programs": words.values.get("programs", "1") == "1",
+        "force": words.values.get("force", "false").lower() == "true",
+    }
 
 
 def _print_bits(table: pd.DataFrame) -> None:

@@ -34,6 +34,16 @@ def linear_runs(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[known]
 
 
+def questions(frame: pd.DataFrame) -> dict[LinearProblem, list[int]]:
+    """The distinct problems of the linear runs of a table, each with the N of its runs."""
+    found: dict[LinearProblem, list[int]] = {}
+    for input_dim, num_classes, bias, num_samples, seed in sorted(
+        {_problem(row) for row in linear_runs(frame).to_dict("records")}
+    ):
+        found.setdefault(LinearProblem(input_dim, num_classes, seed, bias), []).append(num_samples)
+    return found
+
+
 def optimality_gaps(
     frame: pd.DataFrame, *, said: Callable[[int, int], None] = lambda done, total: None
 ) -> pd.DataFrame:

@@ -55,6 +55,7 @@ def test_problems_without_a_study(here: Path, capsys: pytest.CaptureFixture[str]
         (["data.input_dim=0"], "data.input_dim must be at least 1, got 0"),
         (["data.input_dim=ten"], "data.input_dim must be whole numbers like 10,20, got ten"),
         (["data.input_dim=3", "data.num_classes=1"], "data.num_classes must be at least 2, got 1"),
+        (["data.input_dim=3", "force=maybe"], "force must be true or false, got maybe"),
         (["data.input_dim=3", "model.bias=2"], "model.bias must be true or false, got 2"),
         (["study=a", "seed=1"], "seed: a study has its problems already"),
         (["study=nowhere"], "nowhere"),

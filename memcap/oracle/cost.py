@@ -1,0 +1,78 @@
+"""How long exact answers take, so that a question that takes hours is asked on purpose."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from memcap.errors import BadInput
+from memcap.oracle.problem import LinearProblem
+
+ASKED_ABOVE_S = 600.0
+NEWTON_STEPS = 15  # of one optimum: 4 to 25, by how close to separable it is
+BISECTIONS = 10
+PROGRAM_S = 1e-6  # of a linear program, for each constraint times variable: 0.03 s at D = V = 10, 6 s at D = 20, V = 40
+
+
+def check_time(asked: Mapping[LinearProblem, Sequence[int]], *, programs: bool, force: bool) -> None:
+    """BadInput where answers for these problems would take more than ten minutes; ``force`` asks all the same.
+
+    asked: for each problem the N at which its optimum is wanted, beside its largest separable N; programs: whether
+    that is confirmed by linear programs.
+    """
+    seconds = predicted_s(asked, programs=programs)
+    if seconds <= ASKED_ABOVE_S or force:
+        return
+    largest = max(asked, key=num_equations)
+    problems = f"{len(asked)} problems" if len(asked) > 1 else "a problem"
+    raise BadInput(
+        f"{problems} of up to D = {largest.input_dim}, V = {largest.num_classes} would take about"
+        f" {_in_words(seconds)}; give {'programs=0, ' * programs}fewer or smaller ones, or force=true"
+    )
+
+
+def predicted_s(asked: Mapping[LinearProblem, Sequence[int]], *, programs: bool) -> float:
+    """Processor seconds of all these answers, within a factor of about three."""
+    operations, of_programs = 0.0, 0.0
+    for problem, sizes in asked.items():
+        threshold = expected_threshold(problem)
+        operations += sum(newton_operations(problem, size) for size in sizes)
+        operations += BISECTIONS * newton_operations(problem, threshold)
+        constraints = threshold * (problem.num_classes - 1)
+        of_programs += 2 * PROGRAM_S * constraints * num_equations(problem) * programs
+    return operations / _operations_per_s() + of_programs
+
+
+def newton_operations(problem: LinearProblem, num_samples: int) -> float:
+    """Multiplications and additions of an optimum: each step a Gram matrix of all equations and its Cholesky factor."""
+    equations = num_equations(problem)
+    return NEWTON_STEPS * (2.0 * num_samples * equations**2 + equations**3 / 3.0)
+
+
+def num_equations(problem: LinearProblem) -> int:
+    """(V − 1) (D + bias), the rows of Newton's system."""
+    return problem.num_parameters_effective
+
+
+def expected_threshold(problem: LinearProblem) -> int:
+    """About the largest separable N, 2 D log2 V: exact for two classes (Cover 1965), within a half for 10 and 40."""
+    return math.ceil(2 * problem.num_inputs * math.log2(problem.num_classes))
+
+
+def _operations_per_s() -> float:
+    """What this processor does now, by a product that takes some milliseconds; factoring reaches about half."""
+    matrix = np.ones((400, 400))
+    started = time.perf_counter()
+    for _ in range(4):
+        matrix @ matrix
+    return 0.5 * 4 * 2 * 400**3 / (time.perf_counter() - started)
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600)):
+        if seconds > 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} min"
