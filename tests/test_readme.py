@@ -1,4 +1,4 @@
-"""What the README tells to type works as it stands there."""
+"""What the README and the page on parts of one's own tell to type works as it stands there."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README, EXTENDING = (ROOT / "README.md").read_text(), (ROOT / "docs" / "EXTENDING.md").read_text()
 SMALL = ["budget.steps=20", "measure.points=3", "tracking=disabled"]
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", EXTENDING, re.DOTALL)
 
 
 def commands(containing: str) -> list[str]:
-    lines = re.findall(r"^    (python -m memcap\.train .*)$", README, re.MULTILINE)
+    lines = re.findall(r"^    (python -m memcap\.train .*)$", README + EXTENDING, re.MULTILINE)
     return [line for line in lines if containing in line]
 
 
