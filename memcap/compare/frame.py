@@ -24,6 +24,7 @@ PROVENANCE = ("engine", "memcap", "git_commit", "git_dirty", "own_sources", "dev
 NOT_COUNTED = ("tracking", "paths", "measure", "checkpoint", "records", "compare")
 NOT_COUNTED_KEYS = ("study", "force", "fail_fast", "max_attempts", "allow_targets")
 MOST_NAMED = 3
+_SORTABLE = ("integer", "floating", "mixed-integer-float", "string", "boolean")
 _PLAIN = frozenset((int, float, str, bool, type(None)))
 
 
@@ -77,7 +78,7 @@ def load_frame(
     if not folders:
         listed = {path.name: "" for path in sorted((root / "runs").glob("[0-9a-f]*/[0-9a-f]*"))}
     unusable: dict[str, list[str]] = {}
-    table = pd.DataFrame(columns_of(_records(root, listed, unusable)))
+    table = in_order(pd.DataFrame(columns_of(_records(root, listed, unusable))), list(axes))
     where = f"study={','.join(names)}" if names else f"folder={root}"
     if table.empty:
         lost = ", ".join(f"{len(ids)} {reason}" for reason, ids in unusable.items()) or "no run is listed"
@@ -91,6 +92,24 @@ def load_frame(
         "unusable": problems,
     }
     return with_optimum(table, [folder.path / "oracle" / "gaps.csv" for folder in folders])
+
+
+def in_order(table: pd.DataFrame, axes: Sequence[str], *, by_chance: bool = False) -> pd.DataFrame:
+    """The runs by the values of the swept axes: numbers ascending, others as they appear first; ties stay.
+
+    A study that was widened or searched lists its cells as they were asked for. ``by_chance``: the table's own order
+    says nothing, so that texts go by the alphabet.
+    """
+    columns = {}
+    for key in (axis if axis in table else f"{axis}.kind" for axis in axes):
+        if key not in table or pd.api.types.infer_dtype(table[key]) not in _SORTABLE:
+            continue
+        numbers = pd.api.types.is_numeric_dtype(table[key])
+        columns[key] = table[key] if numbers or by_chance else pd.factorize(table[key])[0]
+    if not columns:
+        return table
+    values = pd.DataFrame(columns, index=table.index)
+    return table.loc[values.sort_values(list(columns), kind="stable").index].reset_index(drop=True)
 
 
 def _matching(root: Path, name: str) -> Iterator[StudyFolder]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from memcap.compare.frame import PROVENANCE, columns_of, flat_record
+from memcap.compare.frame import PROVENANCE, columns_of, flat_record, in_order
 from memcap.config.identity import run_id
 from memcap.errors import BadInput
 from memcap.records.run_folder import DONE
@@ -22,7 +22,6 @@ COMPARE_JOB: Final = "compare"  # the job type of comparisons, see ``tracked``
 MOST_NAMED: Final = 3
 _OWN_ID = re.compile(r"([0-9a-f]{12})(-\d+)?")  # a run, or an attempt of it that has an id of its own in W&B
 _SWEPT = re.compile(r"(?:^|\s)\+{0,2}([A-Za-z_][\w.]*)=")
-_SORTABLE: Final = ("integer", "floating", "mixed-integer-float", "string", "boolean")
 _LEFT_OUT: Final = {
     "failed": "that failed",
     "unfinished": "without a result: running, crashed or killed",
@@ -58,7 +57,7 @@ def load_wandb_frame(
         raise BadInput(f"{where} has no finished run of memcap ({lost}); the group of a run is its study")
     table = pd.DataFrame(columns_of(_record(own_id, run) for own_id, run in usable))
     axes = [key for key in _named_keys(run for _, run in usable) if key in table or f"{key}.kind" in table]
-    table = _in_order(table, axes)
+    table = in_order(table, axes, by_chance=True)  # runs were opened many at once
     table.attrs = {
         "studies": sorted({run.group for _, run in usable}) if names else [],
         "axes": axes,
@@ -152,13 +151,6 @@ def _record(own_id: str, run: StoredRun) -> dict[str, Any]:
 def _named_keys(runs: Iterable[StoredRun]) -> list[str]:
     """The keys in the names of runs, in their order: its overrides, unless somebody has renamed a run."""
     return list(dict.fromkeys(key for run in runs for key in _SWEPT.findall(run.name)))
-
-
-def _in_order(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
-    """Rows by value, key by key: the server has them as they were opened, which is by chance where many are at once."""
-    keys = [key if key in table else f"{key}.kind" for key in axes]
-    sortable = [key for key in keys if key in table and pd.api.types.infer_dtype(table[key]) in _SORTABLE]
-    return table.sort_values(sortable, kind="stable", ignore_index=True) if sortable else table
 
 
 def _line(reason: str, ids: Sequence[str]) -> str:

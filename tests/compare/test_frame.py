@@ -12,7 +12,7 @@ from compositions import composed_config
 from memcap import cells as training
 from memcap.compare.alarms import alarms
 from memcap.compare.capacity import capacity
-from memcap.compare.frame import load_frame
+from memcap.compare.frame import in_order, load_frame
 from memcap.compare.verify import verify
 from memcap.config.cell import Cell
 from memcap.errors import BadInput
@@ -130,3 +130,16 @@ def test_a_run_trained_alone_gives_its_record_again(outputs: Path) -> None:
     assert alarm.kind == "not_reproduced"
     assert "memory/bits" in line
     assert atomic.read_json(path) == result
+
+
+def test_runs_are_in_the_order_of_their_values_however_they_were_asked_for() -> None:
+    table = pd.DataFrame({
+        "model.width": [16, 8, 16, 8, 8],
+        "activation.kind": ["silu", "silu", "relu", "relu", "silu"],
+        "data.num_samples": [30, 30, 30, 10, 10],
+        "run_id": list("abcde"),
+    })  # fmt: skip
+    axes = ["model.width", "activation", "data.num_samples", "gone"]
+    assert "".join(in_order(table, axes)["run_id"]) == "ebdac"
+    assert "".join(in_order(table, axes, by_chance=True)["run_id"]) == "debca"
+    assert "".join(in_order(table, [])["run_id"]) == "abcde"
