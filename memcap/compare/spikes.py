@@ -1,4 +1,4 @@
-"""Spikes of the training loss: how far it rose above what had been reached, and in how many runs."""
+"""Spikes of the training loss: how much of what had been learned a rise took back, and in how many runs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from memcap.records.means import mean_and_half_width
 
 LOSS = "train/loss_nats"
 CLASSES = "data.num_classes"
-SPIKE_SHARE = 0.1  # of log V: a rise by so much is a spike
+SPIKE_SHARE = 0.1  # of log V: a rise that takes back so much is a spike
 
 
 def largest_rises(histories: pd.DataFrame) -> pd.Series:
-    """By run id, max_k (ℓ_k − min_{j≤k} ℓ_j) in nats over the measurement points of a history, NaN for none.
+    """By run id, max_k (min(ℓ_k, ℓ_0) − min_{j≤k} ℓ_j) in nats over the points of a history, NaN for none.
 
-    A spike that comes and goes between two points is not seen, so this is a lower bound: more of ``measure.points``
-    see more. ``histories``: of ``load_histories``, with ``train/loss_nats``.
+    Above the initial loss ℓ_0 nothing is left to be taken back: first steps that raise the loss, before anything is
+    learned, are no spike. One that comes and goes between two points is not seen, so this is a lower bound; more of
+    ``measure.points`` see more. ``histories``: of ``load_histories``, with ``train/loss_nats``.
     """
     if LOSS not in histories:
         raise BadInput(f"spikes are rises of {LOSS}, which these histories lack")
     known = histories.dropna(subset=[LOSS]).sort_values(["run_id", STEP], kind="stable")
-    best = known.groupby("run_id", sort=False)[LOSS].cummin()
-    rises = (known[LOSS] - best).groupby(known["run_id"], sort=False).max()
+    by_run = known.groupby("run_id", sort=False)[LOSS]
+    capped = np.minimum(known[LOSS], by_run.transform("first"))
+    rises = (capped - by_run.cummin()).groupby(known["run_id"], sort=False).max()
     return rises.reindex(list(dict.fromkeys(histories["run_id"])))
 
 
@@ -35,8 +37,8 @@ def spikes(frame: pd.DataFrame, x: str, hue: Sequence[str] = ("optimizer.learnin
     """Bits and stability for each value of ``x`` and ``hue`` of a table of runs (of ``load_frame``).
 
     Columns: the keys; ``num_seeds``; ``bits``, ``bits_low``, ``bits_high`` (mean over seeds, a diverged run counting 0,
-    and its 95 % interval by Student's t); ``rise_nats``, the median over seeds of the largest rise of the loss;
-    ``spiking_share``, of runs that diverged or whose loss rose by 0.1 log V at least; ``diverged_share``. Reads all
+    and its 95 % interval by Student's t); ``rise_nats``, the median over seeds of ``largest_rises``;
+    ``spiking_share``, of runs that diverged or that a rise took back 0.1 log V at least; ``diverged_share``. Reads all
     histories, 1.5 ms each.
     """
     keys = [x, *hue]

@@ -28,12 +28,14 @@ def test_the_largest_rise_is_over_the_best_before() -> None:
         [
             history("falls", FALLS),
             history("spikes", SPIKES),
-            history("slow", [1.0, 1.2, 1.4]),
+            history("start", [1.0, 9.0, 1.2, 0.7]),
+            history("all", [2.0, 0.5, 50.0, 0.1]),
             history("nan", [np.nan]),
         ]
     )
     rises = largest_rises(table.sample(frac=1, random_state=0))
-    assert rises[["falls", "spikes", "slow"]].tolist() == pytest.approx([0.05, 0.6, 0.4])
+    assert rises[["falls", "spikes", "start"]].tolist() == pytest.approx([0.05, 0.6, 0.0])
+    assert rises["all"] == pytest.approx(1.5)  # no more than all that had been learned
     assert np.isnan(rises["nan"])
     with pytest.raises(BadInput, match="train/loss_nats"):
         largest_rises(pd.DataFrame({"run_id": ["a"]}))
