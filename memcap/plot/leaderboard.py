@@ -46,9 +46,7 @@ def leaderboard(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ]
     if table["added"].any():
         handles.append(mark("added now", color=NEW, marker="o", linestyle=""))
-    ax.legend(
-        handles=handles, loc="lower right", fontsize="x-small", framealpha=0.9
-    )  # few bits are at the bottom
+    ax.legend(handles=handles, loc="upper left", fontsize="x-small")  # no dots there: most bits are on top
     return ax
 
 
