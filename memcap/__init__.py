@@ -18,7 +18,8 @@ P     parameters of one member; a flat count, never a shape of its own
 Units stand in names: ``loss_nats``, ``capacity_bits``, ``time_s``.
 
 In Python: ``memcap.run``, ``memcap.sweep``, ``memcap.load_run``, ``memcap.load_study`` (see ``memcap.api``),
-``memcap.capacity`` and its kin (see ``memcap.compare``), and figures (see ``memcap.plot``).
+``memcap.capacity`` and its kin (see ``memcap.compare``), ``memcap.rank_activations`` (see ``memcap.leaderboard``), and
+figures (see ``memcap.plot``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from memcap.compare.fits import fits
     from memcap.compare.frame import load_frame
     from memcap.compare.jamming import jamming
+    from memcap.leaderboard.board import rank_activations
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "load_run",
     "load_study",
     "plot",
+    "rank_activations",
     "run",
     "spectral_density",
     "sweep",
@@ -65,6 +68,7 @@ if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
 
         modules = {name: f"memcap.compare.{name}" for name in ("capacity", "curves", "fits", "jamming")}
         modules |= {"load_frame": "memcap.compare.frame", "comparison": "memcap.compare.comparison"}
+        modules["rank_activations"] = "memcap.leaderboard.board"
         module = importlib.import_module("memcap.plot" if name == "plot" else modules.get(name, "memcap.api"))
         value = module if name == "plot" else getattr(module, "compare" if name == "comparison" else name)
         globals()[name] = value

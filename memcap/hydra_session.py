@@ -57,6 +57,17 @@ class HydraSession:
                 OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             )
 
+    def values(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What is composed for one run, with the groups that no run reads, such as ``leaderboard``, as plain values."""
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        with self._hydra() as hydra:
+            config = hydra.compose_config("train", self._arguments(overrides), RunMode.RUN)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            values: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+        return values
+
     def sweep(self, overrides: Sequence[str], task: SweepTask) -> list[JobReturn]:
         """What Hydra's ``-m`` does with the task; raises BadInput before the first cell starts."""
         with self._hydra() as hydra:

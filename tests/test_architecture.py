@@ -54,6 +54,7 @@ LAYERS = (
     ("hydra_session",),
     ("api",),
     ("anchors",),  # known answers, measured by the same calls as anybody's
+    ("leaderboard",),  # asks for runs in rounds, ranks what they give
     ("__main__",),
     ("hydra_plugins",),  # launcher and sweeper: found by Hydra, imported by nobody
 )
@@ -203,6 +204,7 @@ def test_hydra_is_known_at_the_command_line_only() -> None:
         ("memcap.dashboard", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.study.run_page", "torch wandb pandas scipy hydra omegaconf matplotlib rich"),
         ("memcap.train", "torch numpy wandb pandas scipy matplotlib"),
+        ("memcap.leaderboard.board", "torch wandb pandas scipy matplotlib"),
         ("memcap.cells", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.launcher", "torch numpy wandb pandas scipy matplotlib"),
         ("hydra_plugins.memcap.sweeper", "torch numpy wandb pandas scipy matplotlib"),

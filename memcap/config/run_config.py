@@ -34,7 +34,8 @@ from memcap.config.schema import (
 from memcap.errors import BadInput, nearest
 
 TRUSTED_TARGETS = ("memcap.", "torch.")
-NOT_OF_A_RUN = ("zip", "cells", "size", "sizes", "hydra", "launcher", "search")  # read before there are runs
+# Read before there are runs.
+NOT_OF_A_RUN = ("zip", "cells", "size", "sizes", "hydra", "launcher", "search", "leaderboard")
 PARTS: dict[str, type[Any]] = {
     "budget": BudgetConfig,
     "hardware": HardwareConfig,

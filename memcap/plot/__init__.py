@@ -7,7 +7,8 @@
     memcap.plot.figure(memcap.plot.gradients, runs)         # small multiples: a panel for each facet and metric
 
 Each function takes a table of runs or a ``Comparison``, returns the axes, and raises BadInput where the runs lack what
-it draws. ``hue`` is a compared key, or several; None: all that vary. Units stand on the axes.
+it draws; ``leaderboard`` takes the table of ``memcap.rank_activations``. ``hue`` is a compared key, or several; None:
+all that vary. Units stand on the axes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.capacity_curves import capacity_curves
 from memcap.plot.gradients import gradients
+from memcap.plot.leaderboard import leaderboard
 from memcap.plot.sharpness import sharpness
 from memcap.plot.small_multiples import figure
 from memcap.plot.training import training
@@ -24,6 +26,7 @@ __all__ = [
     "capacity_curves",
     "figure",
     "gradients",
+    "leaderboard",
     "sharpness",
     "training",
 ]

@@ -43,7 +43,7 @@ def write_figures(comparison: Comparison, folder: Path) -> list[str]:
             if made is None:
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
             else:
-                atomic.write_bytes(folder / f"{name}.{kind}", _encoded(made, kind), survives="kill")
+                atomic.write_bytes(folder / f"{name}.{kind}", encoded(made, kind), survives="kill")
         drawn += [name] if made is not None else []
     return drawn
 
@@ -100,7 +100,7 @@ def _title(comparison: Comparison) -> str:
     return " · ".join(word for word in words if word)
 
 
-def _encoded(made: Figure, kind: str) -> bytes:
+def encoded(made: Figure, kind: str) -> bytes:
     file = io.BytesIO()
     options: dict[str, Any] = (
         {"metadata": {"Date": None}} if kind == "svg" else {"pil_kwargs": {"compress_level": 3}}

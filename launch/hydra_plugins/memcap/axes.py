@@ -21,6 +21,7 @@ NOT_SWEPT = (
     "tracking",
     "launcher",
     "search",
+    "leaderboard",
     "paths",
     "records",
     "checkpoint",

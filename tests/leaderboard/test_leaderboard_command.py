@@ -1,0 +1,146 @@
+"""The command from its words to its files, with real trainings of 40 steps."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import memcap
+from memcap.leaderboard.__main__ import main
+
+SMALL = (
+    "size=smoke",
+    "leaderboard.learning_rates=[0.01,0.1]",
+    "leaderboard.extra_rates=1",
+    "leaderboard.seeds=2",
+    "leaderboard.fresh_seeds=2",
+    "only=relu,silu",
+)
+
+
+def leaderboard(*words: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words)
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board of two activations."""
+    outputs = tmp_path_factory.mktemp("board") / "outputs"
+    status, text, error = leaderboard(*SMALL, f"paths.outputs={outputs}")
+    assert status == 0, error
+    assert "leader" in text
+    return outputs
+
+
+def written(outputs: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in outputs.glob("runs/*/*/result.json")}
+
+
+def table(outputs: Path) -> pd.DataFrame:
+    (path,) = outputs.glob("studies/*/leaderboard/leaderboard.csv")
+    return pd.read_csv(path)
+
+
+def test_the_board_has_its_files_and_numbers(outputs: Path) -> None:
+    found = table(outputs)
+    assert set(found["name"]) == {"relu", "silu"}
+    assert found["rank"].tolist() == [1, 2]
+    assert found["num_seeds"].tolist() == [2, 2]
+    (study,) = (outputs / "studies").iterdir()
+    assert study.name.startswith("leaderboard-")  # not the protocol of conf/
+    assert {path.name for path in (study / "leaderboard").iterdir()} >= {
+        "leaderboard.csv", "leaderboard.png", "leaderboard.svg", "protocol.json"
+    }  # fmt: skip
+    runs = memcap.load_frame(study.name, outputs)
+    best = found.set_index("name")["learning_rate"]
+    for name, rows in runs[runs["seed"] >= 1000].groupby("activation.kind"):
+        assert set(rows["optimizer.learning_rate"]) == {best[name]}
+        assert rows["memory/bits"].mean() == pytest.approx(found.set_index("name")["bits"][name])
+    assert set(runs["data.num_samples"]) == {500}  # one N, though a smoke sweeps it
+
+
+def test_a_candidate_joins_and_nothing_is_trained_twice(outputs: Path) -> None:
+    before = written(outputs)
+    words = (*SMALL, f"paths.outputs={outputs}")
+    status, text, error = leaderboard("x*sigmoid(1.702*x)", "name=gelu_like", "why=a test", *words)
+    assert status == 0, error
+    after = written(outputs)
+    assert {path: after[path] for path in before} == before
+    assert set(table(outputs)["name"]) == {"relu", "silu", "gelu_like"}
+    assert "gelu_like *" in text
+    # Spelled otherwise it is the same, and without only= it stays on the board.
+    status, text, error = leaderboard("x * sigmoid( 1.702 * x )", "name=other", *words)
+    assert status == 0
+    assert "is on the board already, as gelu_like" in error
+    assert written(outputs) == after
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("x*si(3*x)",), "did you mean sin?"),
+        (("x**2", "name=relu"), "name=relu is max(x,0) on this board"),
+        (("only=silo",), "did you mean silu?"),
+        (("name=wave",), "name=wave is for one formula, got 0"),
+        (("x**2", "name=a b"), "name must be 1 to 40 letters"),
+        (("-m",), "-m is no option here"),
+        (("modle.width=3",), "did you mean model.width?"),
+        (("zip=a,b",), "a leaderboard decides on zip itself"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, text, error = leaderboard(*words)
+    assert (status, text) == (2, "")
+    assert len(error.splitlines()) == 1
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_of_another_protocol_is_refused(outputs: Path) -> None:
+    (study,) = (outputs / "studies").iterdir()
+    before = json.loads((study / "study.json").read_text())
+    status, _, error = leaderboard(*SMALL, f"paths.outputs={outputs}", f"study={study.name}", "model.width=8")
+    assert status == 2
+    assert "got model.width=8, but it is a leaderboard with 20" in error
+    assert json.loads((study / "study.json").read_text()) == before
+
+
+def test_a_formula_that_diverges_is_a_row_at_the_bottom(tmp_path: Path) -> None:
+    words = (*SMALL, f"paths.outputs={tmp_path / 'outputs'}", "only=relu")
+    words = tuple(word for word in words if word != "only=relu,silu")
+    status, text, error = leaderboard("exp(exp(exp(x**2)))", "name=blow_up", *words)
+    assert status == 0, error
+    found = table(tmp_path / "outputs")
+    assert found["name"].tolist() == ["relu", "blow_up"]
+    assert found.iloc[1][["bits", "diverged_share"]].tolist() == [0.0, 1.0]
+    assert "100%" in text
+
+
+def test_the_same_in_python(outputs: Path) -> None:
+    words = [word for word in SMALL if not word.startswith("only=")]
+    found = memcap.rank_activations(
+        "x*sin(3*x)", [*words, f"paths.outputs={outputs}"], only=["relu"], name="wave"
+    )
+    assert set(found["name"]) == {"relu", "growing_wave"}  # which is in conf/
+    assert found.attrs["outputs"] == str(outputs)
+    memcap.plot.leaderboard(found)
+
+
+def test_it_is_a_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "memcap.leaderboard", "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "usage: python -m memcap.leaderboard" in ran.stdout

@@ -1,0 +1,88 @@
+"""The ranking of runs with known bits, its errors beside SciPy's, and Holm's correction beside its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from leaderboard_cases import RELU, SILU, WAVE, runs, small_protocol
+from scipy import stats
+
+from memcap.leaderboard.entry import Entry
+from memcap.leaderboard.ranking import holm, ranking
+
+PROTOCOL = small_protocol("leaderboard.learning_rates=[0.03]", "leaderboard.extra_rates=0")
+CHOOSING, FRESH = [(0.03, seed) for seed in (0, 1)], [(0.03, seed) for seed in (1000, 1001, 1002)]
+NOISE = {1000: 10.0, 1001: -4.0, 1002: 1.0}
+
+
+def own(entry: Entry, level: float, wobble: float, **columns: object) -> pd.DataFrame:
+    """Fresh runs share ``NOISE``, as equal data makes them; ``wobble`` is an activation's own."""
+
+    def bits(rate: float, seed: int) -> float:
+        return level + NOISE.get(seed, 0.0) + wobble * (seed % 2)
+
+    return runs(entry, [*CHOOSING, *FRESH], bits, **columns)  # type: ignore[arg-type]
+
+
+def board() -> pd.DataFrame:
+    frame = pd.concat([own(SILU, 700, 0), own(RELU, 600, 6), own(WAVE, 698, 9)], ignore_index=True)
+    return ranking(frame, [RELU, SILU, WAVE], PROTOCOL, ["wave"])
+
+
+def test_the_ranking_is_by_the_mean_over_fresh_seeds() -> None:
+    table = board()
+    assert table["name"].tolist() == ["wave", "silu", "relu"]
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table["bits"].tolist() == pytest.approx([698 + 7 / 3 + 3, 700 + 7 / 3, 600 + 7 / 3 + 2])
+    assert table["added"].tolist() == [True, False, False]
+    assert table["num_seeds"].tolist() == [3, 3, 3]
+    assert table["share"].tolist() == pytest.approx(table["bits"] / (500 * np.log2(10)))
+    assert table["bits_per_parameter"].tolist() == pytest.approx(table["bits"] / 260)
+
+
+def test_what_is_behind_is_a_paired_difference() -> None:
+    table = board()
+    leader, relu = ([x + NOISE[s] + w * (s % 2) for s in NOISE] for x, w in ((698, 9), (600, 6)))
+    test = stats.ttest_rel(leader, relu)
+    interval = test.confidence_interval()
+    row = table.iloc[2]
+    assert row["behind"] == pytest.approx(np.mean(leader) - np.mean(relu))
+    assert [row["behind_low"], row["behind_high"]] == pytest.approx([interval.low, interval.high])
+    silu = stats.ttest_rel(leader, [700 + NOISE[s] for s in NOISE])
+    assert table["p_holm"].tolist()[1:] == pytest.approx([silu.pvalue, 2 * test.pvalue])
+    assert table["told_apart"].tolist() == [False, False, True]
+    assert np.isnan(table["p_holm"][0])
+
+
+def test_noise_that_all_share_tells_apart_what_single_intervals_do_not() -> None:
+    frame = pd.concat([own(SILU, 703, 0), own(RELU, 700, 0.1)], ignore_index=True)
+    table = ranking(frame, [RELU, SILU], PROTOCOL)
+    assert table["ci_low"][0] < table["bits"][1]
+    assert table["told_apart"].tolist() == [False, True]
+
+
+def test_what_diverged_everywhere_is_at_the_bottom_with_0_bits() -> None:
+    lost = own(WAVE, 1e6, 0, status=lambda *_: "diverged")
+    table = ranking(pd.concat([own(RELU, 600, 6), lost], ignore_index=True), [WAVE, RELU], PROTOCOL)
+    assert table["name"].tolist() == ["relu", "wave"]
+    assert table.iloc[1][["bits", "diverged_share", "share"]].tolist() == [0.0, 1.0, 0.0]
+    alone = ranking(lost, [WAVE], PROTOCOL)
+    assert alone["bits"].tolist() == [0.0]
+
+
+def test_an_activation_without_fresh_runs_is_no_row() -> None:
+    half = runs(WAVE, CHOOSING, lambda rate, seed: 700.0)
+    frame = pd.concat([own(RELU, 600, 6), half], ignore_index=True)
+    assert ranking(frame, [RELU, WAVE, SILU], PROTOCOL)["name"].tolist() == ["relu"]
+    assert ranking(pd.DataFrame(), [RELU], PROTOCOL).empty
+
+
+def test_holm_by_hand_and_never_below_plain() -> None:
+    assert holm([0.01, 0.04, 0.03, np.nan]).tolist()[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert np.isnan(holm([0.01, np.nan])[1])
+    p = np.random.default_rng(0).uniform(size=20)
+    corrected = holm(p)
+    assert (corrected >= p).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+    assert corrected.max() <= 1
