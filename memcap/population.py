@@ -18,7 +18,8 @@ from memcap.models import build_activation, build_model
 from memcap.models.model import flatten, unflatten
 from memcap.objectives import Scores, build_objective
 from memcap.optimizers import build_optimizer, learning_rate_factor
-from memcap.optimizers.optimizer import KnowsStability
+from memcap.optimizers.optimizer import KnowsStability, Searching
+from memcap.random import seed_of_weights
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -49,11 +50,14 @@ class Population:
         self.training_set = self._stack(training)
         self.evaluation_sets = self._evaluation_sets() if first.measure.evaluation else {}
         self.importance_MF = self._importance()
-        initial = [flatten(self.model.initialize(config.model, config.seed)) for config in configs]
+        initial = [
+            flatten(self.model.initialize(c.model, seed_of_weights(c.seed, c.restart))) for c in configs
+        ]
         self.parameters_MP = self._tensor(np.stack(initial))
         # None where it is not known, as of a finished run of which only the weights were kept.
         self.state: dict[str, Tensor] | None = {
-            name: torch.zeros_like(self.parameters_MP) for name in self.optimizer.state_names
+            name: self.parameters_MP.new_zeros(len(configs), *shape)
+            for name, shape in self._state_shapes().items()
         }
         self.values = self._optimizer_values()
         self.activation_values = {
@@ -199,6 +203,7 @@ class Population:
         the vectorized part of an array and in what is left over.
         """
         rates_KM = self.learning_rates(first_step, num_steps)
+        assert not isinstance(self.optimizer, Searching)
         return self.optimizer.coefficients(rates_KM, first_step, self.values)
 
     def batches(self, first_step: int, num_steps: int) -> Iterator[Batch] | None:
@@ -256,6 +261,12 @@ class Population:
         if self.datasets[0].importance_F is None:
             return None
         return self._tensor(np.stack([np.asarray(dataset.importance_F) for dataset in self.datasets]))
+
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        num_parameters = self.parameters_MP.shape[1]
+        if isinstance(self.optimizer, Searching):
+            return self.optimizer.state_shapes(num_parameters)
+        return dict.fromkeys(self.optimizer.state_names, (num_parameters,))
 
     def _optimizer_values(self) -> dict[str, Tensor]:
         """Hyperparameters of each member, float64 [M], on the host; no clipping is a norm of infinity."""

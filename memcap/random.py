@@ -19,6 +19,17 @@ def stream(seed: int, purpose: str, counter: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, counter, 0]))
 
 
+def seed_of_weights(seed: int, restart: int) -> int:
+    """The seed of the initial weights: the run's own at restart 0, else one of 63 bits that follows from both.
+
+    Only the weights' streams take it, so restarts share their data, the order of their batches and all else.
+    """
+    if restart == 0:
+        return seed
+    digest = hashlib.blake2b(f"{seed}/restart/{restart}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
 def restarted(generator: np.random.Generator, counter: int) -> np.random.Generator:
     """The generator of a ``stream``, set to the block ``counter`` of the same stream; nothing is made anew.
 

@@ -35,6 +35,7 @@ BATCHED = {
         *("hardware.engine=batched", "hardware.dtype=float64", "measure=light", "data.input_dim=20"),
         *("model.width=8", "data.num_classes=10", "budget.stop=either", "budget.check_every=7"),
     ),
+    "line_search": ("optimizer=lbfgs", "hardware.dtype=float32"),
     "float32": ("hardware.engine=batched", "hardware.dtype=float32", "data.batch_size=5"),
 }
 # What the population of each is made of, where not of three members with samples of their own.

@@ -63,6 +63,7 @@ def test_every_cell_is_in_one_pack_of_its_kind(
 
 PER_MEMBER = [
     ("seed", 9),
+    ("restart", 2),
     ("data.num_samples", 20),
     ("model.initialization_scale", 0.5),
     ("optimizer.learning_rate", 0.5),

@@ -242,6 +242,17 @@ def test_every_model_optimizer_and_batching(name: str) -> None:
     assert_invariant(common, [member_overrides(m, common, values[m]) for m in range(3)])
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_an_optimizer_that_searches(model: str) -> None:
+    """Full batches, no schedule, no clipping: it takes nothing else."""
+    fixed: dict[str, float | None] = {"clip_norm": None, "warmup_steps": 0}
+    values = [{n: column[m] for n, column in MEMBER_VALUES.items()} | fixed for m in range(3)]
+    for number, (objective, own) in enumerate(zip(LABELS_OBJECTIVES, MODELS[model], strict=False)):
+        common = (*data_overrides(model, "full", objective), f"model={model}", *own, *ACTIVATIONS[5 + number])
+        common += ("optimizer=lbfgs",)
+        assert_invariant(common, [member_overrides(m, common, values[m]) for m in range(3)])
+
+
 def test_everything_has_its_turn() -> None:
     configs = [small_config(*common) for common in turns().values()]
     active = [config for config in configs if config.model.uses_activation]

@@ -280,3 +280,16 @@ def test_the_first_samples_of_each_member(count: int) -> None:
         assert torch.equal(batch.inputs_MND[member, :5], inputs_ND[: min(5, count)])
         expected = plain_loss(config, leaves(population, member), inputs_ND[:count], targets_N[:count])
         assert loss_M[member].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("common", [("data.batch_size=4",), (*SPARSE, "data.num_samples=null")])
+def test_a_restart_has_other_weights_and_nothing_else(common: tuple[str, ...]) -> None:
+    population = small_population(common, [("seed=5",), ("seed=5", "restart=1"), ("seed=5", "restart=2")])
+    for one, other in itertools.combinations(range(3), 2):
+        assert (population.parameters_MP[one] != population.parameters_MP[other]).any()
+        for step in range(2):
+            batch = next(population.batches(step, 1))
+            assert torch.equal(batch.inputs_MND[one], batch.inputs_MND[other])
+        assert torch.equal(population.training_set.targets[one], population.training_set.targets[other])
+    plain = small_population(common, [("seed=5",)])
+    assert torch.equal(plain.parameters_MP[0], population.parameters_MP[0])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memcap.random import restarted, stream
+from memcap.random import restarted, seed_of_weights, stream
 
 SEEDS = st.integers(0, 2**63 - 1)
 PURPOSES = st.text(max_size=20)
@@ -97,3 +97,13 @@ def test_streams_are_uncorrelated(one: tuple[int, str, int], other: tuple[int, s
 def test_first_numbers_of_many_streams_are_uniform() -> None:
     first = [stream(seed, "order", epoch).random() for seed in range(40) for epoch in range(40)]
     assert stats.kstest(first, "uniform").pvalue > 1e-3
+
+
+def test_restarts_have_seeds_of_their_own_for_their_weights() -> None:
+    assert [seed_of_weights(seed, 0) for seed in (0, 7, 2**63 - 1)] == [0, 7, 2**63 - 1]
+    found = {seed_of_weights(seed, restart) for seed in range(40) for restart in range(40)}
+    assert len(found) == 1600
+    assert all(0 <= seed < 2**63 for seed in found)
+    assert (
+        seed_of_weights(3, 1) == 4203839291438546134
+    )  # or finished runs would have other weights than their ids say

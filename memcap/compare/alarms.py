@@ -12,6 +12,7 @@ import pandas as pd
 
 from memcap.compare.axes import REPLICATE, SIZE, Axes, find_axes, grouping
 from memcap.compare.frame import PROVENANCE
+from memcap.compare.restarts import best_restarts
 from memcap.compare.run_identity import runs_of_other_code
 
 NULL_SHARE = 0.001  # of studies without a leak that raise the alarm of the null set
@@ -41,6 +42,7 @@ def alarms(
     nuisance: Sequence[str] | None = None,
 ) -> list[Alarm]:
     """All alarms of a table of runs (of ``load_frame``, which has the provenance); empty where nothing is wrong."""
+    frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     curve = grouping(frame, axes.compared)
     return [

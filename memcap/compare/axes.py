@@ -13,6 +13,7 @@ from memcap.errors import BadInput, nearest
 
 SIZE = "data.num_samples"
 REPLICATE = "seed"
+RESTART = "restart"  # of each seed the best one counts (``compare.restarts``)
 NUISANCES = ("optimizer.learning_rate",)
 COUNTED_HARDWARE = ("hardware.dtype", "hardware.autocast")
 
@@ -62,8 +63,10 @@ def find_axes(
     """
     if frame.empty:
         raise BadInput("the table of runs has no rows; a comparison needs finished runs (memcap.load_frame)")
-    keys = _configuration_keys(frame)
+    keys = configuration_keys(frame)
     for key in (x, hue, facet, *(nuisance or ())):
+        if key == RESTART:
+            raise BadInput("restart has its part already: of each seed the best of its restarts counts")
         if key is not None and key not in keys:
             raise BadInput(f"{key} is no key of these runs' configuration{nearest(key, keys)}")
         if key in (SIZE, REPLICATE):
@@ -98,7 +101,7 @@ def grouping(frame: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
     return frame.groupby([_groupable(frame[key]) for key in keys], sort=False, dropna=False).ngroup()
 
 
-def _configuration_keys(frame: pd.DataFrame) -> list[str]:
+def configuration_keys(frame: pd.DataFrame) -> list[str]:
     """Columns of the configuration that count in a run's identity."""
     keys = []
     for column in map(str, frame.columns):

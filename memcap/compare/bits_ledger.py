@@ -11,6 +11,7 @@ import pandas as pd
 from memcap.compare.axes import find_axes
 from memcap.compare.capacity import PARAMETER_COUNTS, configurations
 from memcap.compare.quantity import Quantity
+from memcap.compare.restarts import best_restarts
 from memcap.records.means import mean_and_half_width
 
 FIGURES = {
@@ -37,6 +38,7 @@ def bits_ledger(
     arXiv 2505.24832); rounded to a format, where that was measured. ``bits`` with ``ci_low``, ``ci_high`` (Student's t,
     95 %), and ``bits_per_<count>`` for each count of parameters. A diverged run counts 0 everywhere.
     """
+    frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     selection = None if selection_seeds is None else set(selection_seeds)
     rows: list[dict[str, Any]] = []

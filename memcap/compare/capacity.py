@@ -10,6 +10,7 @@ import pandas as pd
 
 from memcap.compare.axes import REPLICATE, SIZE, Axes, find_axes, grouping
 from memcap.compare.quantity import Quantity
+from memcap.compare.restarts import NUM_RESTARTS, best_restarts
 from memcap.compare.seed_split import ONE_SEED, Measured, best_option, measure_chosen
 from memcap.errors import BadInput
 from memcap.records.means import mean_and_half_width
@@ -36,6 +37,8 @@ def capacity(
     capacity_bits            mean of y over fresh seeds, a diverged run counting 0; a lower bound at this budget
     ci_low, ci_high          its 95 % interval (Student's t over fresh seeds); NaN for one seed
     best_num_samples         N with the largest mean over all choosing seeds; nuisance values there as best.<key>
+    num_restarts             of which the best of each seed was taken (``best_restarts``), the fewest there are; where
+                             there are any
     num_seeds                fresh seeds; diverged_share of them; capacity_finished_bits: mean of the others
     flags                    see below, joined by spaces
     capacity_in_sample_bits  max of means, biased upward; capacity_seedwise_bits: mean of each seed's own maximum
@@ -50,6 +53,7 @@ def capacity(
     curve is flat: halves that agree by chance are not independent. ``y``: bits, bits_clamped, samples or a metric.
     Raises BadInput for keys, seeds or a y that these runs do not have. Cost: 10,000 runs in 0.5 s.
     """
+    frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     quantity = Quantity.of(y, frame)
     selection = None if selection_seeds is None else _checked(frame, set(selection_seeds))
@@ -134,6 +138,7 @@ def _capacity_row(
         "best_num_samples": int(cells.sizes_O[best]),
         **{f"best.{key}": cells.nuisance_O[key].iloc[best] for key in axes.nuisance},
         "num_seeds": len(measured.values_S),
+        **({NUM_RESTARTS: int(cells.rows[NUM_RESTARTS].min())} if NUM_RESTARTS in cells.rows else {}),
         "diverged_share": 1 - len(finished) / len(measured.values_S),
         "flags": " ".join(_flags(cells, measured, best, axes, quantity)),
         f"capacity_in_sample_{name}": np.nanmean(cells.values_SO[:, best_option(cells.values_SO)]),

@@ -23,12 +23,16 @@ from memcap.compare.fits import fits
 from memcap.compare.jamming import jamming
 from memcap.compare.quantity import Quantity
 from memcap.compare.references import exact_reference
+from memcap.compare.restarts import best_of_restarts, best_restarts
 from memcap.records import atomic
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """``frame`` [runs], ``capacity`` [configurations] and what follows from them; see the modules of these names."""
+    """``frame`` [runs], ``capacity`` [configurations] and what follows from them; see the modules of these names.
+
+    Where runs were restarted, ``frame`` has the best of each seed, and ``all_runs`` has all.
+    """
 
     frame: pd.DataFrame
     axes: Axes
@@ -39,6 +43,8 @@ class Comparison:
     jamming: pd.DataFrame
     ledger: pd.DataFrame
     alarms: list[Alarm]
+    restarts: pd.DataFrame
+    all_runs: pd.DataFrame
 
 
 def compare(
@@ -54,6 +60,7 @@ def compare(
     """Everything that can be said of a table of runs of ``load_frame``; arguments as for ``capacity``."""
     keys: dict[str, Any] = {"x": x, "hue": hue, "facet": facet, "nuisance": nuisance}
     selection = None if selection_seeds is None else list(selection_seeds)
+    all_runs, frame = frame, best_restarts(frame)
     capacities = capacity(frame, y=y, selection_seeds=selection, **keys)
     has_bits = "memory/bits" in frame
     return Comparison(
@@ -66,6 +73,8 @@ def compare(
         jamming=jamming(frame, **keys),
         ledger=bits_ledger(frame, selection_seeds=selection, **keys) if has_bits else pd.DataFrame(),
         alarms=alarms(frame, **keys),
+        restarts=best_of_restarts(all_runs, capacities.attrs["axes"], capacities.attrs["quantity"]),
+        all_runs=all_runs,
     )
 
 
@@ -83,7 +92,8 @@ def comparison_folder(frame: pd.DataFrame, outputs: str | Path) -> Path:
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes the tables as CSV (``runs`` as parquet too, where pyarrow is installed), ``fits.json``, ``alarms.json``.
+    """Writes the tables as CSV (``runs`` as parquet too, where pyarrow is installed), ``fits.json``, ``alarms.json``;
+    ``restarts`` where there are any.
 
     Each file is replaced whole; numbers keep all their digits.
     """
@@ -93,14 +103,18 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         "curves": comparison.curves,
         "ledger": comparison.ledger,
         "jamming": comparison.jamming,
-        "runs": comparison.frame,
+        "runs": comparison.all_runs,
     }
+    if comparison.restarts.empty:
+        (folder / "restarts.csv").unlink(missing_ok=True)  # of an earlier comparison
+    else:
+        tables["restarts"] = comparison.restarts
     written = []
     for name, table in tables.items():
         atomic.write_text(folder / f"{name}.csv", csv_text(table), survives="kill")
         written.append(folder / f"{name}.csv")
     if importlib.util.find_spec("pyarrow") is not None:
-        atomic.write_bytes(folder / "runs.parquet", _parquet(comparison.frame), survives="kill")
+        atomic.write_bytes(folder / "runs.parquet", _parquet(comparison.all_runs), survives="kill")
         written.append(folder / "runs.parquet")
     for name, value in (("fits", fits_record(comparison)), ("alarms", _alarms_record(comparison))):
         atomic.write_json(folder / f"{name}.json", value, survives="kill")

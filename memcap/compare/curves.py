@@ -11,6 +11,7 @@ import pandas as pd
 from memcap.compare.axes import SIZE, Axes, find_axes
 from memcap.compare.capacity import Configuration, configurations
 from memcap.compare.quantity import Quantity
+from memcap.compare.restarts import best_restarts
 from memcap.compare.seed_split import measure_chosen
 
 RESAMPLES = 1000
@@ -35,6 +36,7 @@ def curves(
     with the percentiles expanded for few seeds (Hesterberg 2015, arXiv 1411.5279): of two or three seeds it is their
     range. One seed has no band (NaN).
     """
+    frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     quantity = Quantity.of(y, frame)
     rows: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from memcap.compare.axes import REPLICATE, SIZE, find_axes
 from memcap.compare.capacity import Configuration, configurations
 from memcap.compare.quantity import Quantity
 from memcap.compare.references import exact_reference
+from memcap.compare.restarts import best_restarts
 from memcap.compare.seed_split import best_option
 
 RESAMPLES = 1000
@@ -59,6 +60,7 @@ def jamming(
     ``exact_num_samples`` where an exact reference exists. Runs at the nuisance values that are best for bits; sharpness
     ≤ 0 is left out.
     """
+    frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     rows: list[dict[str, Any]] = []
     if metric not in frame or "memory/bits" not in frame:

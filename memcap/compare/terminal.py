@@ -10,7 +10,9 @@ import pandas as pd
 
 from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
+from memcap.compare.matching import matching
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
+from memcap.compare.restarts import NUM_RESTARTS
 from memcap.records.table import MOST_ROWS, Column, number, print_columns
 
 SPLITS = {
@@ -26,7 +28,12 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
     """Capacities, axes, fits, jumps, what was left out, alarms, on stdout."""
     _print_capacities(comparison)
     _print_axes(comparison)
-    for line in [*optimum_lines(comparison), *fit_lines(comparison), *jump_lines(comparison)]:
+    for line in [
+        *restart_lines(comparison),
+        *optimum_lines(comparison),
+        *fit_lines(comparison),
+        *jump_lines(comparison),
+    ]:
         print(line)
     for problem in comparison.frame.attrs.get("unusable", []):
         print(f"left out: {problem}")
@@ -69,6 +76,8 @@ def _print_capacities(comparison: Comparison) -> None:
         columns.insert(4, Column(f"{unit}/param", per, 4))
     if (shown["diverged_share"] > 0).any():
         columns.insert(-1, Column("diverged", [f"{share:.0%}" for share in shown["diverged_share"]]))
+    if NUM_RESTARTS in shown:
+        columns.insert(-2, Column("best of", [str(count) for count in shown[NUM_RESTARTS]], 3))
     for key in comparison.axes.nuisance:
         best = [f"{v:g}" if isinstance(v, float) else str(v) for v in shown[f"best.{key}"]]
         columns.insert(1, Column(key.rpartition(".")[2], best, 5))
@@ -81,7 +90,9 @@ def _print_capacities(comparison: Comparison) -> None:
 def _print_axes(comparison: Comparison) -> None:
     axes, frame = comparison.axes, comparison.frame
     seeds = frame["seed"].nunique()
-    print(f"runs:     {len(frame):,}, {len(comparison.capacity):,} configurations, {seeds} seeds")
+    print(
+        f"runs:     {len(comparison.all_runs):,}, {len(comparison.capacity):,} configurations, {seeds} seeds"
+    )
     compared = ", ".join(axes.shown) or "nothing (one configuration)"
     chosen = ", ".join(["data.num_samples", *axes.nuisance])
     print(f"axes:     compared {compared}; chosen {chosen}; replicate seed")
@@ -93,6 +104,27 @@ def _print_axes(comparison: Comparison) -> None:
     )
     for split in comparison.capacity["split"].unique():
         print(f"seeds:    {SPLITS[split]}")
+
+
+def restart_lines(comparison: Comparison) -> Iterator[str]:
+    """What fewer restarts would have given, at the N and nuisance values of each capacity."""
+    table, unit, axes = comparison.restarts, comparison.quantity.unit, comparison.axes
+    if table.empty:
+        return
+    restarts = comparison.frame[NUM_RESTARTS]
+    of = f"{restarts.max()}" if restarts.nunique() == 1 else f"{restarts.min()} to {restarts.max()}"
+    yield f"restarts: of each seed the best of {of} counts: the smallest final loss among those that did not diverge"
+    at = ["num_samples", *axes.nuisance]
+    for _, row in comparison.capacity.head(MOST_ROWS).iterrows():
+        best = {key: row[key] for key in axes.compared} | {"num_samples": row["best_num_samples"]}
+        best |= {key: row[f"best.{key}"] for key in axes.nuisance}
+        found = matching(table[[*axes.compared, *at, "best_of", "mean", "ci_low", "ci_high"]], best)
+        parts = [
+            f"{mean:.1f}" + ("" if high != high else f" ± {high - mean:.1f}") + f" of {count}"
+            for count, mean, high in zip(found["best_of"], found["mean"], found["ci_high"], strict=True)
+        ]
+        where = configuration_name(row, axes.shown)
+        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)}"
 
 
 def optimum_lines(comparison: Comparison) -> Iterator[str]:

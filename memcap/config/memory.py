@@ -46,7 +46,9 @@ def member_bytes(config: RunConfig) -> int:
     is_compiled = takes(config) or config.hardware.engine == "fused"
     if lanczos and is_compiled:
         lanczos = max(lanczos, 2 * iterations + 1) + COMPILED_HESSIAN_COPIES
-    parameters = config.num_parameters * (PARAMETER_COPIES + lanczos + 2 * (lanczos > 0)) * itemsize
+    # Pairs of steps and gradient changes, and both again while a new one is entered.
+    history = 4 * getattr(config.optimizer, "history", 0)
+    parameters = config.num_parameters * (PARAMETER_COPIES + history + lanczos + 2 * (lanczos > 0)) * itemsize
     samples = max(config.data.num_measured, config.data.batch_size or 0)
     activations = samples * config.model.activations_per_sample(config.data) * _copies(config) * itemsize
     sets = 3 * samples * (config.data.num_inputs + config.data.num_outputs) * (8 + itemsize)

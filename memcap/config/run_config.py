@@ -31,6 +31,7 @@ from memcap.config.schema import (
     check_hardware,
     check_together,
 )
+from memcap.config.searching import check_searching
 from memcap.errors import BadInput, nearest
 
 TRUSTED_TARGETS = ("memcap.", "torch.")
@@ -53,6 +54,7 @@ class TopLevel:
     """The keys that stand in no group."""
 
     seed: int = counts(at_least=0, at_most=2**63 - 1, per_member=True)
+    restart: int = counts(at_least=0, at_most=2**63 - 1, per_member=True, absent_value=0)
     study: str | None = ignored()
     force: bool = ignored()
     fail_fast: bool = ignored()
@@ -95,6 +97,7 @@ class RunConfig(TopLevel):
         check_together(parts["data"], parts["model"], parts["objective"])
         check_budget(parts["budget"], parts["schedule"], parts["data"])
         check_hardware(parts["hardware"])
+        check_searching(parts["optimizer"], parts["schedule"], parts["data"], parts["hardware"])
         check_measure(parts["measure"], parts["model"].num_parameters(parts["data"]))
         return cls(**{field.name: getattr(top, field.name) for field in dataclasses.fields(top)}, **parts)
 

@@ -57,6 +57,9 @@ class SquaredErrorConfig(ObjectiveConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Component):
+    # Whether its steps depend on the loss that they find (``memcap.config.searching`` says what that asks for).
+    searches: ClassVar[bool] = False
+
     learning_rate: float = counts(above=0, per_member=True)
     weight_decay: float = counts(at_least=0, per_member=True)
     clip_norm: float | None = counts(above=0, per_member=True)
@@ -79,6 +82,13 @@ class AdamConfig(OptimizerConfig):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdamWConfig(AdamConfig):
     kind = "adamw"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LbfgsConfig(OptimizerConfig):
+    kind = "lbfgs"
+    searches = True
+    history: int = counts(at_least=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,7 +195,7 @@ COMPONENTS: dict[str, dict[str, type[Any]]] = {
         *map(plain_activation, PLAIN_ACTIVATIONS), SinActivationConfig, FormulaActivationConfig
     ),
     "objective": _by_kind(CrossEntropyConfig, SquaredErrorConfig),
-    "optimizer": _by_kind(SgdConfig, AdamConfig, AdamWConfig),
+    "optimizer": _by_kind(SgdConfig, AdamConfig, AdamWConfig, LbfgsConfig),
     "schedule": _by_kind(ConstantConfig, CosineConfig, WarmupStableDecayConfig),
 }
 BASE_CLASSES: dict[str, type[Any]] = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memcap.batch import Batch
-from memcap.optimizers import clip_by_norm_
+from memcap.optimizers import Evaluate, Searching, clip_by_norm_
 from memcap.population import Population
 
 # Scalars of this many steps are prepared at once: enough to hide the cost, little to hold.
@@ -36,13 +36,17 @@ class BatchedEngine:
 
         However a training is split into calls, the bits are the same.
         """
+        if isinstance(population.optimizer, Searching):
+            _search(population, population.optimizer, num_steps)
+            return
         end = population.step + num_steps
         while population.step < end:
             block_end = (population.step // STEPS_PREPARED + 1) * STEPS_PREPARED
             self._advance_block(population, min(end, block_end) - population.step)
 
     def _advance_block(self, population: Population, num_steps: int) -> None:
-        state = _known_state(population)
+        state, optimizer = _known_state(population), population.optimizer
+        assert not isinstance(optimizer, Searching)
         rows = _coefficient_rows(population, num_steps)
         device, dtype = population.device, population.dtype
         clips = bool(torch.isfinite(population.values["clip_norm"]).any())
@@ -55,8 +59,15 @@ class BatchedEngine:
             if clip_norm_M1 is not None:
                 clip_by_norm_(gradients_MP, clip_norm_M1)
             coefficients = {name: row[k] for name, row in rows.items()}
-            population.optimizer.update(population.parameters_MP, gradients_MP, state, coefficients)
+            optimizer.update(population.parameters_MP, gradients_MP, state, coefficients)
         population.step += num_steps
+
+
+def _search(population: Population, optimizer: Searching, num_steps: int) -> None:
+    state, evaluate = _known_state(population), evaluation(population)
+    for _ in range(num_steps):
+        optimizer.step(population.parameters_MP, state, population.values, evaluate)
+    population.step += num_steps
 
 
 def _coefficient_rows(population: Population, num_steps: int) -> dict[str, tuple[Tensor, ...]]:
@@ -96,15 +107,32 @@ def gradients(population: Population, batch: Batch, autocast: torch.dtype | None
     return gradients_MP
 
 
+def evaluation(population: Population) -> Evaluate:
+    """Mean losses over the training set and their gradients, at any parameters of these members."""
+
+    def evaluate(parameters_MP: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            parameters_MP = parameters_MP.detach().requires_grad_()
+            loss_M = population.losses(parameters_MP, population.training_set)
+            (gradients_MP,) = torch.autograd.grad(loss_M.sum(), parameters_MP)
+        return loss_M.detach(), gradients_MP
+
+    return evaluate
+
+
 @torch.no_grad()
 def updated_parameters(population: Population, gradients_MP: Tensor) -> Tensor:
     """What the parameters would be after one more update with these gradients, [M, P]; nothing is changed.
 
-    With the learning rate of the last step, so that it is defined at the end of a schedule too.
+    With the learning rate of the last step, so that it is defined at the end of a schedule too. An optimizer that
+    searches takes the trial that is next, with the gradient there; where it is rejected the parameters stay.
     """
     device, dtype = population.device, population.dtype
     gradients_MP, parameters_MP = gradients_MP.clone(), population.parameters_MP.clone()
     state = {name: tensor.clone() for name, tensor in _known_state(population).items()}
+    if isinstance(population.optimizer, Searching):
+        population.optimizer.step(parameters_MP, state, population.values, evaluation(population))
+        return parameters_MP
     clip_norm_M1 = population.values["clip_norm"][:, None].to(device, dtype)
     clip_by_norm_(gradients_MP, clip_norm_M1)
     rates_1M = population.last_learning_rates()[None]

@@ -1,15 +1,18 @@
 """Optimizers for populations: every hyperparameter is a value per member, every update is functional.
 
-``OPTIMIZERS`` maps each kind to its optimizer; a new one implements ``Optimizer`` and is entered here.
+``OPTIMIZERS`` maps each kind to its optimizer; a new one implements ``Optimizer`` and is entered here. One that
+needs the loss inside of a step implements ``Searching``.
 """
 
 from __future__ import annotations
 
 from memcap.config.implementation import implementation
 from memcap.config.run_config import RunConfig
+from memcap.config.schema import LbfgsConfig
 from memcap.optimizers.adam import Adam
 from memcap.optimizers.clipping import clip_by_norm_
-from memcap.optimizers.optimizer import KnowsStability, Optimizer
+from memcap.optimizers.lbfgs import Lbfgs
+from memcap.optimizers.optimizer import Evaluate, KnowsStability, Optimizer, Searching
 from memcap.optimizers.schedule import SCHEDULE_KINDS, learning_rate_factor
 from memcap.optimizers.sgd import Sgd
 
@@ -20,11 +23,13 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def build_optimizer(config: RunConfig) -> Optimizer:
+def build_optimizer(config: RunConfig) -> Optimizer | Searching:
     """The optimizer of a population, from the configuration of any of its members."""
     if config.optimizer._target_ is not None:
-        custom: Optimizer = implementation(config.optimizer)()
+        custom: Optimizer | Searching = implementation(config.optimizer)()
         return custom
+    if isinstance(config.optimizer, LbfgsConfig):
+        return Lbfgs(config.optimizer.history)
     return OPTIMIZERS[config.optimizer.kind]
 
 
@@ -32,8 +37,11 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULE_KINDS",
     "Adam",
+    "Evaluate",
     "KnowsStability",
+    "Lbfgs",
     "Optimizer",
+    "Searching",
     "Sgd",
     "build_optimizer",
     "clip_by_norm_",

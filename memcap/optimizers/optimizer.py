@@ -7,10 +7,14 @@ So the work is split: ``coefficients`` computes all scalars of K steps at once i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+# Mean loss [M] of each member over its whole training set, and its gradient [M, P], at any parameters [M, P].
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Optimizer(Protocol):
@@ -45,6 +49,35 @@ class Optimizer(Protocol):
 
         ``c`` holds row k of the coefficients, each [M, 1], in the parameter dtype and on its device. The work
         is elementwise, so members never touch each other, and asks the host for nothing.
+        """
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """An optimizer whose step depends on the loss that it finds: it evaluates, and has no scalars made beforehand.
+
+    Takes full batches only, since losses of two batches cannot be compared; the batched engine alone trains with it.
+    Its learning rate is what it says itself, without a schedule (``memcap.config.searching``).
+    """
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Names of the per-member values that ``step`` needs besides the learning rate."""
+
+    def state_shapes(self, num_parameters: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each state tensor of one member; [M, *shape], in the parameter dtype, zero at the start."""
+
+    def step(
+        self,
+        parameters_MP: Tensor,
+        state: dict[str, Tensor],
+        values: dict[str, Tensor],
+        evaluate: Evaluate,
+    ) -> None:
+        """One evaluation of all members and what follows from it, in place on the parameters and the state.
+
+        ``values`` holds a float64 [M] on the host for the learning rate and each name in ``hyperparameters``. Nothing
+        else than the arguments enters, so a training goes on from its state with the same bits.
         """
 
 

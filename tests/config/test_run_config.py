@@ -15,8 +15,8 @@ Compose = Callable[..., RunConfig]
 Values = Callable[..., dict[str, Any]]
 
 KEYS = (
-    "seed, study, force, fail_fast, max_attempts, allow_targets, data, model, activation, objective, optimizer,"
-    " schedule, budget, hardware, measure, tracking, paths, records, checkpoint, compare"
+    "seed, restart, study, force, fail_fast, max_attempts, allow_targets, data, model, activation, objective,"
+    " optimizer, schedule, budget, hardware, measure, tracking, paths, records, checkpoint, compare"
 )
 
 

@@ -189,6 +189,10 @@ def compared_axes(axes: Sequence[Axis], options: SearchOptions) -> tuple[list[Ax
             raise BadInput(
                 "seed: how many seeds a search takes is search.seeds and search.fresh_seeds; leave it out"
             )
+        if "restart" in bare and axis.swept:
+            raise BadInput(
+                "restart: a search trains each seed once; leave it out, or sweep it without a search"
+            )
         if RATE not in bare or not axis.swept:
             others.append(axis)
         elif len(bare) > 1:

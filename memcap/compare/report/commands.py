@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from memcap.compare.axes import REPLICATE
+from memcap.compare.axes import REPLICATE, RESTART
 from memcap.compare.matching import row_keys
 from memcap.config.override_text import value_text
 from memcap.records.run_folder import RunFolder
@@ -31,6 +31,9 @@ class Commands:
         self.frame = frame
         self.outputs = str(frame.attrs.get("outputs", "outputs"))
         self.varying = (*nuisance, REPLICATE)
+        self.restarts = ",".join(
+            map(str, frame.attrs.get("restarts", ()))
+        )  # all of them, not the best of each seed
         self._run_ids = [str(run_id) for run_id in frame["run_id"]]
         self._place = [] if self.outputs == "outputs" else [f"paths.outputs={self.outputs}"]
         self._overrides: dict[int, list[str] | None] = {}
@@ -57,9 +60,14 @@ class Commands:
         overrides = self._read(rows[0])
         if overrides is None:
             return self._show(rows[0])
-        words = [word for word in overrides if _key(word) not in self.varying]
+        words = [
+            word
+            for word in overrides
+            if _key(word) not in (*self.varying, *([RESTART] if self.restarts else ()))
+        ]
         runs = self.frame.iloc[list(rows)]
         values = [f"{key}={','.join(_distinct(runs[key]))}" for key in self.varying if key in runs]
+        values += [f"{RESTART}={self.restarts}"] if self.restarts else []
         return shlex.join([*TRAIN, "-m", *words, *values, "force=true"])
 
     def _read(self, row: int) -> list[str] | None:

@@ -122,7 +122,7 @@ class Member:
         population, places = self.population, self.places
         if population.state is None:
             raise ValueError("the optimizer's state is not known: these weights can be measured, not trained")
-        tensors = [population.parameters_MP, *(population.state[n] for n in population.optimizer.state_names)]
+        tensors = [population.parameters_MP, *population.state.values()]  # in the optimizer's order
         at = (places.parameters, places.first_state, places.second_state)
         return {place: tensor[self.place].numpy() for place, tensor in zip(at, tensors, strict=False)}
 

@@ -1,0 +1,127 @@
+"""The best of several restarts, and what fewer of them would have given."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from comparison_cases import synthetic_frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memcap.compare.axes import find_axes
+from memcap.compare.capacity import capacity
+from memcap.compare.comparison import compare, write
+from memcap.compare.curves import curves
+from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
+from memcap.compare.terminal import restart_lines
+from memcap.errors import BadInput
+
+LIFT = {0: 0.0, 1: 7.0, 2: 3.0, 3: 5.0}
+
+
+def restarted(restarts: int = 4, **given: object) -> pd.DataFrame:
+    """Two sizes, three seeds; restart 1 is the best of all, then 3 and 2."""
+    parts = []
+    for restart in range(restarts):
+        part = synthetic_frame(
+            sizes=(100, 150), seeds=range(3),
+            bits=lambda width, size, seed, rate, lift=LIFT[restart]: size + 2.0 * seed + lift, **given,
+        )  # fmt: skip
+        part["restart"] = restart
+        part["run_id"] = [f"{restart}{text[1:]}" for text in part["run_id"]]
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    frame.attrs = {**parts[0].attrs, "axes": [*parts[0].attrs["axes"], "restart"]}
+    return frame
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=7), st.data())
+def test_the_expected_best_is_the_mean_over_all_subsets(values: list[float], data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, len(values)))
+    ordered = sorted(values, reverse=True)
+    brute_force = np.mean([max(subset) for subset in itertools.combinations(ordered, count)])
+    assert expected_best_of(ordered, count) == pytest.approx(brute_force, abs=1e-9)
+
+
+def test_the_best_comes_first_whatever_the_values_are() -> None:
+    """A run is chosen by its loss: what it counts need not fall in the same order."""
+    values = [3.0, 9.0, 0.0]  # the best by loss has 3
+    assert expected_best_of(values, 3) == 3.0
+    assert expected_best_of(values, 2) == pytest.approx((3 + 3 + 9) / 3)
+    assert expected_best_of(values, 1) == pytest.approx(4.0)
+
+
+def test_of_each_seed_the_smallest_loss_counts() -> None:
+    frame = restarted()
+    best = best_restarts(frame)
+    assert len(best) == 6
+    assert set(best["restart"]) == {1}
+    assert set(best["num_restarts"]) == {4}
+    assert best_restarts(best) is best
+    assert best.attrs["studies"] == frame.attrs["studies"]
+    axes = find_axes(frame)
+    assert "restart" not in (*axes.compared, *axes.nuisance, *axes.fixed)
+
+
+def test_a_table_without_restarts_stays_as_it_is() -> None:
+    frame = synthetic_frame(bits=lambda *_: 1.0)
+    assert best_restarts(frame) is frame
+    one = restarted(1)
+    assert best_restarts(one) is one
+    mixed = restarted(1)
+    mixed["restart"] = mixed["seed"]  # another restart of each seed is no choice
+    assert best_restarts(mixed) is mixed
+    assert best_of_restarts(one, find_axes(one), compare(one).quantity).empty
+
+
+def test_records_that_are_older_than_restarts_are_restart_0() -> None:
+    frame = restarted(2)
+    frame["restart"] = frame["restart"].astype(object).where(frame["restart"] > 0, None)
+    best = best_restarts(frame)
+    assert set(best["restart"]) == {1}
+    assert best.attrs["restarts"] == [0, 1]
+
+
+def test_diverged_restarts_count_only_where_all_have_diverged() -> None:
+    frame = restarted()
+    lost = (frame["restart"] == 1) | ((frame["seed"] == 2) & (frame["data.num_samples"] == 150))
+    frame.loc[lost, "status"] = "diverged"
+    best = best_restarts(frame).set_index(["data.num_samples", "seed"])
+    assert best.loc[(100, 0), "restart"] == 3
+    assert best.loc[(150, 2), "status"] == "diverged"
+    (row,) = capacity(frame).to_dict("records")
+    values = capacity(frame[frame["data.num_samples"] == 150]).to_dict("records")[0]
+    assert values["capacity_bits"] == pytest.approx((155 + 157 + 0) / 3)
+    assert values["diverged_share"] == pytest.approx(1 / 3)
+    assert row["num_restarts"] == 4
+
+
+def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
+    frame = restarted()
+    comparison = compare(frame)
+    plain = capacity(frame[frame["restart"] == 1].drop(columns="restart"))
+    pd.testing.assert_frame_equal(comparison.capacity.drop(columns="num_restarts"), plain)
+    assert curves(frame)["num_seeds"].tolist() == [3, 3]
+    assert len(comparison.frame) == 6
+    table = comparison.restarts
+    assert table["best_of"].tolist() == [1, 2, 4] * 2
+    at_150 = table[table["num_samples"] == 150]["mean"].tolist()
+    expected = [np.mean([max(c) for c in itertools.combinations(LIFT.values(), r)]) for r in (1, 2, 4)]
+    assert at_150 == pytest.approx([150 + 2 + lift for lift in expected])
+    lines = list(restart_lines(comparison))
+    assert "the best of 4 counts" in lines[0]
+    assert "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4" in lines[1]
+    write(comparison, tmp_path)
+    assert len(pd.read_csv(tmp_path / "restarts.csv")) == 6
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 24
+    write(compare(restarted(1)), tmp_path)
+    assert not (tmp_path / "restarts.csv").exists()
+
+
+def test_restart_is_no_axis_to_choose() -> None:
+    with pytest.raises(BadInput, match="restart has its part already"):
+        capacity(restarted(), x="restart")
