@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from hydra.errors import HydraException
+from train_command import train_in
 
 import memcap
 from memcap.compare.alarms import alarms
@@ -196,10 +197,8 @@ def test_fresh_seeds_are_at_one_place_only(undisturbed: Path) -> None:
 
 def test_the_same_line_trains_nothing_again_and_says_the_same(undisturbed: Path) -> None:
     before, report = results(undisturbed), found(undisturbed)
-    done = subprocess.run(
-        command(*SEARCH, WIDTHS), cwd=undisturbed, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = train_in(undisturbed, "-m", *SEARCH, WIDTHS)
+    assert done.returncode == 0, done.printed
     assert results(undisturbed) == before
     assert found(undisturbed) == report
 
@@ -211,12 +210,10 @@ def test_another_search_does_not_join_a_study(undisturbed: Path) -> None:
         ("seed=7", "study=s: got seed=7, but it is a search with 0"),
     ):
         overrides = [text for text in SEARCH if not text.startswith(more.partition("=")[0])]
-        done = subprocess.run(
-            command(*overrides, WIDTHS, more), cwd=undisturbed, capture_output=True, text=True, check=False
-        )
+        done = train_in(undisturbed, "-m", *overrides, WIDTHS, more)
         assert done.returncode == 2
-        assert message in done.stderr
-        assert "use another study=" in done.stderr
+        assert message in done.printed
+        assert "use another study=" in done.printed
     assert (results(undisturbed), (undisturbed / "outputs/studies/s/search.json").read_bytes()) == before
 
 
