@@ -39,7 +39,7 @@ class LinesOverSamples:
             raise BadInput(f"{figure} needs a positive {metric} at two or more data.num_samples")
         self.ax = axes_or_new(ax)
         self.hues = Hues.of(comparison, hue, comparison.axes.shown)
-        self.note = _draw(self.ax, comparison, self.table, self.hues)
+        self.note = draw_over_samples(self.ax, comparison, self.table, self.hues)
         sizes = self.table["num_samples"].to_numpy()
         scale(self.ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
 
@@ -57,7 +57,7 @@ class LinesOverSamples:
         return self.ax
 
 
-def _draw(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hues) -> str:
+def draw_over_samples(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hues) -> str:
     """The lines and bands of such a table, a diamond at the N of each capacity; the note of what was left out."""
     chosen, note = configurations_to_draw(comparison, hues)
     lines = by_configuration(table, table["configuration"].to_numpy())
