@@ -31,8 +31,16 @@ BACKGROUND = (
 )
 
 
+def know_costs(outputs: Path) -> None:
+    """What a step takes is known already: each submission would measure it for seconds."""
+    outputs.mkdir(parents=True, exist_ok=True)
+    row = {"family": "cpu/float32/fused", "operations": 1e5, "seconds": 3e-5, "time": 0.0}
+    atomic.append_line(outputs / "costs.jsonl", row)
+
+
 def start_sweep(folder: Path, *words: str) -> None:
     """``memcap.train -m`` in this folder, whose workers go on after it has come back."""
+    know_costs(folder / "outputs")
     command = [sys.executable, "-m", "memcap.train", "-m", *BACKGROUND, "launcher.wait=false", *words]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
 

@@ -12,6 +12,7 @@ import pytest
 from background_sweeps import (
     BACKGROUND,
     command,
+    know_costs,
     list_study,
     start_sweep,
     submission,
@@ -50,6 +51,7 @@ def test_workers_end_and_none_of_their_tasks_is_begun_again(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_who_waits_for_them_tries_nothing_again(tmp_path: Path) -> None:
+    know_costs(tmp_path / "outputs")
     waiting = subprocess.Popen(
         [sys.executable, "-m", "memcap.train", "-m", *BACKGROUND, *LONG, "launcher.retries=5"],
         cwd=tmp_path,

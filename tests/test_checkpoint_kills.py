@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from train_command import train_in
 
 from memcap.checkpoint import Checkpoint, CheckpointRefused
 from memcap.records.run_folder import RunFolder
 
 # Some seconds of training.
-SWEEP = [
-    *(sys.executable, "-m", "memcap.train", "-m", "study=s", "seed=0,1", "model.width=4", "data.num_samples=40"),
+WORDS = [
+    *("-m", "study=s", "seed=0,1", "model.width=4", "data.num_samples=40"),
     *("budget.steps=40000", "measure=light", "measure.points=12", "hardware.threads=1", "tracking=disabled"),
-]  # fmt: skip
+]
+SWEEP = [sys.executable, "-m", "memcap.train", *WORDS]
 
 
 def start(folder: Path, *extra: str) -> subprocess.Popen[str]:
@@ -70,20 +72,19 @@ def resumed_from(folder: Path) -> list[list[int]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, bytes]]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(folder)
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert "2 finished" in printed
+    done = train_in(folder, *WORDS)
+    assert done.returncode == 0, done.printed
+    assert "2 finished" in done.printed
     return left(folder)
 
 
 def finish(folder: Path) -> str:
-    process = start(folder)
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert "2 finished" in printed
+    """The same command, which goes on; what it printed."""
+    done = train_in(folder, *WORDS)
+    assert done.returncode == 0, done.printed
+    assert "2 finished" in done.printed
     assert list(folder.glob("outputs/checkpoints/*")) == []
-    return errors
+    return done.printed
 
 
 @pytest.mark.slow
@@ -98,8 +99,8 @@ def test_kill_9_goes_on_from_the_last_checkpoint(
         process.kill()
         process.communicate()
         steps.append(max(steps_saved(tmp_path)))
-    errors = finish(tmp_path)
-    assert f"memcap: 2 runs go on from step {steps[-1]}\n" in errors
+    printed = finish(tmp_path)
+    assert f"memcap: 2 runs go on from step {steps[-1]}\n" in printed
     assert left(tmp_path) == undisturbed
     assert resumed_from(tmp_path) == [steps, steps]
 

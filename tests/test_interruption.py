@@ -13,17 +13,15 @@ import time
 from pathlib import Path
 
 import pytest
+from train_command import Ended, train_in
 from wandb_files import read_wandb_file
 
 from memcap.measures.points import measurement_steps
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
 
-SWEEP = [
+WORDS = [
     *(
-        sys.executable,
-        "-m",
-        "memcap.train",
         "-m",
         "study=s",
         "model.width=4,6",
@@ -38,12 +36,12 @@ SWEEP = [
         "hardware.threads=1",
     ),
 ]
+SWEEP = [sys.executable, "-m", "memcap.train", *WORDS]
 
 
-def sweep(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SWEEP, *extra], cwd=folder, capture_output=True, text=True, check=False, timeout=120
-    )
+def sweep(folder: Path, *extra: str) -> Ended:
+    """One that nothing disturbs."""
+    return train_in(folder, *WORDS, *extra)
 
 
 def results(folder: Path) -> dict[str, dict[str, object]]:
@@ -80,8 +78,8 @@ def assert_same_records(folder: Path, undisturbed: Path) -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     done = sweep(folder, "tracking=disabled")
-    assert done.returncode == 0, done.stderr
-    assert "6 finished" in done.stdout
+    assert done.returncode == 0, done.printed
+    assert "6 finished" in done.printed
     return folder
 
 
@@ -89,8 +87,8 @@ def test_the_same_command_twice_trains_nothing_the_second_time(undisturbed: Path
     files = {path: path.stat().st_mtime_ns for path in (undisturbed / "outputs" / "runs").rglob("*")}
     again = sweep(undisturbed, "tracking=disabled")
     assert again.returncode == 0
-    assert "6 skipped" in again.stdout
-    assert "finished in" not in again.stdout
+    assert "6 skipped" in again.printed
+    assert "finished in" not in again.printed
     assert files == {path: path.stat().st_mtime_ns for path in (undisturbed / "outputs" / "runs").rglob("*")}
 
 
@@ -122,7 +120,7 @@ def test_a_stop_keeps_what_is_finished(number: signal.Signals, undisturbed: Path
     kept = list(tmp_path.glob("outputs/runs/*/*/result.json"))
     times = {path: path.stat().st_mtime_ns for path in kept}
     done = sweep(tmp_path, "tracking=disabled")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.printed
     assert {path: path.stat().st_mtime_ns for path in kept} == times
     ids = results(undisturbed).keys()
     for run_id in ids:
@@ -148,7 +146,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
         process.wait()
     assert hits >= 2, "the sweep ended before it could be killed"
     done = sweep(killed, *long)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.printed
     assert_same_records(killed, undisturbed)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from train_command import train_in
 
 ROOT = Path(__file__).parents[1]
 README, EXTENDING = (ROOT / "README.md").read_text(), (ROOT / "docs" / "EXTENDING.md").read_text()
@@ -60,8 +61,8 @@ def test_there_is_one_part_of_each_kind() -> None:
 )
 def test_the_other_commands_are_understood(command: str, tmp_path: Path) -> None:
     """Checked as far as the validation of every cell: training them takes minutes."""
-    words = shlex.split(command, comments=True)
-    line = shlex.join([*words, "paths.outputs=/dev/null/nowhere"])
-    done = run(line, tmp_path)
+    python, module, name, *words = shlex.split(command, comments=True)
+    assert (python, module, name) == ("python", "-m", "memcap.train")
+    done = train_in(tmp_path, *words, "paths.outputs=/dev/null/nowhere", *SMALL)
     assert done.returncode == 2
-    assert "paths.outputs must be a folder" in done.stderr
+    assert "paths.outputs must be a folder" in done.printed

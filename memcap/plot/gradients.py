@@ -8,13 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from memcap.compare.comparison import Comparison
-from memcap.compare.over_samples import over_samples
 from memcap.errors import BadInput
-from memcap.plot.given import as_comparison, require
+from memcap.plot.given import as_comparison
 from memcap.plot.hues import Hues
-from memcap.plot.lines import mark
-from memcap.plot.over_samples import draw_over_samples
-from memcap.plot.panel import Entries, axes_or_new, finish, place_legend, scale
+from memcap.plot.over_samples import LinesOverSamples
+from memcap.plot.panel import Entries
 from memcap.plot.training import training
 
 COHERENCE, CANCELLATION, NOISE = "gradients/coherence", "gradients/cancellation", "gradients/noise_scale"
@@ -50,18 +48,6 @@ def gradients(
     comparison = as_comparison(comparison_or_frame)
     if over == "steps":
         return training(comparison, ax, metric=metric, hue=hue, legend=legend, histories=histories)
-    require(comparison.frame, metric)
-    table = over_samples(comparison, metric)
-    if table["num_samples"].nunique() < 2:
-        raise BadInput(f"gradients over samples needs a positive {metric} at two or more data.num_samples")
-    ax = axes_or_new(ax)
-    hues = Hues.of(comparison, hue, comparison.axes.shown)
-    note = draw_over_samples(ax, comparison, table, hues)
-    sizes = table["num_samples"].to_numpy()
-    scale(ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
-    scale(ax.yaxis, table[["low", "center", "high"]].to_numpy())
-    finish(ax, "N (samples)", LABELS.get(metric, metric))
-    if isinstance(legend, str):
-        hues.color_bar(ax)
-    place_legend(ax, [*hues.handles(), mark("N of capacity")], hues.legend_title(note), legend)
-    return ax
+    lines = LinesOverSamples(comparison, ax, metric, hue, "gradients over samples")
+    lines.scale_y()
+    return lines.finish(LABELS.get(metric, metric), legend)

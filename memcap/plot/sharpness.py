@@ -11,14 +11,12 @@ from matplotlib.axes import Axes
 
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import configuration_of
-from memcap.compare.over_samples import over_samples
 from memcap.compare.stability import PRECONDITIONED, RAW, Thresholds, stability_thresholds
-from memcap.errors import BadInput
-from memcap.plot.given import as_comparison, require
+from memcap.plot.given import as_comparison
 from memcap.plot.hues import Hues, configurations_to_draw
 from memcap.plot.lines import by_configuration, mark
-from memcap.plot.over_samples import draw_over_samples
-from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
+from memcap.plot.over_samples import LinesOverSamples
+from memcap.plot.panel import GREY, Entries
 
 LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
 
@@ -45,26 +43,14 @@ def sharpness(
     one N only.
     """
     comparison = as_comparison(comparison_or_frame)
-    require(comparison.frame, metric)
-    table = over_samples(comparison, metric)
-    if table["num_samples"].nunique() < 2:
-        raise BadInput(f"sharpness needs a positive {metric} at two or more data.num_samples")
-    ax = axes_or_new(ax)
-    hues = Hues.of(comparison, hue, comparison.axes.shown)
-    note = draw_over_samples(ax, comparison, table, hues)
-    sizes = table["num_samples"].to_numpy()
-    scale(ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
+    lines = LinesOverSamples(comparison, ax, metric, hue, "sharpness")
     thresholds = stability_thresholds(comparison, metric)
     common = [thresholds.common] if thresholds and thresholds.common else []
-    scale(ax.yaxis, np.append(table[["low", "center", "high"]].to_numpy(), common))
+    lines.scale_y(common)
     for threshold in common:
-        ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
-    jumps = _draw_jumps(ax, comparison, table, hues)
-    finish(ax, "N (samples)", LABELS.get(metric, metric))
-    if isinstance(legend, str):
-        hues.color_bar(ax)
-    place_legend(ax, [*hues.handles(), *_marks(jumps, thresholds)], hues.legend_title(note), legend)
-    return ax
+        lines.ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
+    jumps = _draw_jumps(lines.ax, comparison, lines.table, lines.hues)
+    return lines.finish(LABELS.get(metric, metric), legend, _marks(jumps, thresholds))
 
 
 def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hues) -> bool:
@@ -97,7 +83,6 @@ def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hue
 
 
 def _marks(jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
-    yield mark("N of capacity")
     if jumps:
         yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
     if thresholds is not None and thresholds.common is not None:

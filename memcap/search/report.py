@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,21 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     record = {"schema": SCHEMA, **_asked(options, seeds), "configurations": list(rows)}
     atomic.write_json(folder / FILE, record)
+
+
+@contextmanager
+def claimed(folder: Path, options: SearchOptions, seeds: dict[str, list[int]]) -> Iterator[None]:
+    """A study that has ``search.json`` from the start of a search on; where that is refused, nothing is left of it."""
+    absent = [path for path in (folder / FILE, folder, *folder.parents) if not path.exists()]
+    claim_study(folder, options, seeds)
+    try:
+        yield
+    except BadInput:
+        if folder / FILE in absent and not (folder / "study.json").exists():  # no run is listed yet
+            for path in absent:
+                with suppress(OSError):  # a folder that holds more by now
+                    path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 def claim_study(folder: Path, options: SearchOptions, seeds: dict[str, list[int]]) -> None:

@@ -27,6 +27,7 @@ import sys; sys.path[:0] = sys.argv[1:]
 import hashlib
 import importlib; small_config = importlib.import_module("population_cases").small_config
 from memcap.engines import build_engine
+from memcap.engines.fused import curvature, sample_pass  # as measurements do
 from memcap.population import Population
 config = small_config("model.bias=true", "activation=gelu")
 population = Population([config])

@@ -13,7 +13,9 @@ from torch import Tensor
 from memcap.batch import Batch
 from memcap.engines import BatchedEngine, fused_sample_pass
 from memcap.engines.batched import gradients
+from memcap.engines.fused import sample_kernel
 from memcap.engines.fused import sample_pass as module
+from memcap.engines.fused.sample_layout import NUM_ARGUMENTS
 from memcap.engines.fused.sample_pass import SamplePass, sample_pass
 from memcap.measures.conflict import dense_gradient_norms, sample_gradient_norms
 from memcap.measures.first_order import first_order
@@ -281,3 +283,8 @@ def test_labels_that_are_no_classes_are_refused() -> None:
     population.training_set.targets[0, 3] = 99
     with pytest.raises(ValueError, match="labels must be at least 0 and less than"):
         sample_pass(population, population.training_set)
+
+
+def test_the_kernel_is_called_with_as_many_arguments_as_it_has() -> None:
+    """Nothing else would notice: it is called by its address, so that Numba need not be imported."""
+    assert sample_kernel.sample_pass.__code__.co_argcount == NUM_ARGUMENTS

@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from hydra.errors import HydraException
+from train_command import train_in
+from wandb_cases import clean
 
 import memcap
 from memcap.compare.alarms import alarms
@@ -132,6 +134,49 @@ def test_a_search_without_m_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "message"),
+    [
+        (("tracking=wandb", "tracking.mode=online"), {}, "tracking.mode=online needs W&B credentials"),
+        (("launcher.workers=2",), {}, "launcher.workers=2 is read by hydra/launcher=local"),
+        (("hydra/launcher=slurm",), {"PATH": "/nowhere"}, "sbatch"),
+    ],
+)
+def test_a_search_that_is_refused_leaves_nothing(
+    words: tuple[str, ...],
+    environment: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also by what is checked last, when ``search.json`` has been begun; what was there before stays."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"NETRC": str(tmp_path / "netrc"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    for before in (
+        [],
+        ["outputs"],
+        ["outputs", "outputs/studies", "outputs/studies/s", "outputs/studies/s/notes"],
+    ):
+        for name in before:
+            (tmp_path / name).mkdir(exist_ok=True)
+        done = train_in(tmp_path, "-m", *SEARCH, WIDTHS, *words)
+        assert done.returncode == 2, done.printed
+        assert message in done.printed
+        assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == before
+
+
+def test_the_command_itself_leaves_nothing_where_it_is_refused(tmp_path: Path) -> None:
+    line = command(*SEARCH, WIDTHS, "tracking=wandb", "tracking.mode=online")
+    done = subprocess.run(
+        line, cwd=tmp_path, env=clean(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "tracking.mode=online needs W&B credentials" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_all_configurations_are_in_one_batch(
     application: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,10 +241,8 @@ def test_fresh_seeds_are_at_one_place_only(undisturbed: Path) -> None:
 
 def test_the_same_line_trains_nothing_again_and_says_the_same(undisturbed: Path) -> None:
     before, report = results(undisturbed), found(undisturbed)
-    done = subprocess.run(
-        command(*SEARCH, WIDTHS), cwd=undisturbed, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = train_in(undisturbed, "-m", *SEARCH, WIDTHS)
+    assert done.returncode == 0, done.printed
     assert results(undisturbed) == before
     assert found(undisturbed) == report
 
@@ -211,12 +254,10 @@ def test_another_search_does_not_join_a_study(undisturbed: Path) -> None:
         ("seed=7", "study=s: got seed=7, but it is a search with 0"),
     ):
         overrides = [text for text in SEARCH if not text.startswith(more.partition("=")[0])]
-        done = subprocess.run(
-            command(*overrides, WIDTHS, more), cwd=undisturbed, capture_output=True, text=True, check=False
-        )
+        done = train_in(undisturbed, "-m", *overrides, WIDTHS, more)
         assert done.returncode == 2
-        assert message in done.stderr
-        assert "use another study=" in done.stderr
+        assert message in done.printed
+        assert "use another study=" in done.printed
     assert (results(undisturbed), (undisturbed / "outputs/studies/s/search.json").read_bytes()) == before
 
 

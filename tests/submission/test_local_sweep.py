@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from background_sweeps import know_costs
 
 from memcap.records.run_folder import RunFolder
 from memcap.records.study_folder import StudyFolder
@@ -117,6 +118,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_worker_leaves_is_trained_again(undisturbed: Path, tmp_path: Path) -> None:
+    know_costs(tmp_path / "outputs")
     process = start(tmp_path, "launcher.workers=1")
     os.kill(worker_pids(tmp_path)[0], signal.SIGKILL)
     printed, errors = process.communicate(timeout=120)
@@ -140,6 +142,7 @@ def test_a_run_that_kills_its_process_costs_only_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    know_costs(tmp_path / "outputs")
     process = start(tmp_path, "launcher.workers=2", LONG)
     pids = worker_pids(tmp_path, 2)
     process.send_signal(signal.SIGINT)
@@ -152,6 +155,7 @@ def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(tmp_path: Path) -
 
 def test_what_a_submission_has_is_not_submitted_again(tmp_path: Path) -> None:
     words = ("launcher.wait=false", "launcher.workers=1", "budget.steps=100000000")
+    know_costs(tmp_path / "outputs")
     assert sweep(tmp_path, *words).returncode == 0
     study = tmp_path / "outputs" / "studies" / "s"
     try:
@@ -173,6 +177,7 @@ def test_what_a_submission_has_is_not_submitted_again(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_for_workers_that_were_told_to_go_on_alone(tmp_path: Path) -> None:
+    know_costs(tmp_path / "outputs")
     done = sweep(tmp_path, "launcher.wait=false", "launcher.workers=1")
     assert done.returncode == 0, done.stderr
     assert "6 runs submitted in" in done.stdout

@@ -43,7 +43,7 @@ class SearchSweeper(MemcapSweeper):
 
         from memcap.errors import BadInput, Interrupted
         from memcap.search.options import SearchOptions
-        from memcap.search.report import claim_study
+        from memcap.search.report import claimed
         from memcap.submission.options import LauncherOptions
 
         assert self.hydra_context is not None
@@ -57,11 +57,15 @@ class SearchSweeper(MemcapSweeper):
         self._check_choices(composer, axes)
         if isinstance(self.launcher, SubmittingLauncher):
             self.launcher.check_sweeper(LauncherOptions.from_dict(self.launcher.values))
-        if not self._is_dry():
-            claim_study(space.folder.path, space.options, space.seeds)
+        claim = (
+            contextlib.nullcontext()
+            if self._is_dry()
+            else claimed(space.folder.path, space.options, space.seeds)
+        )
         returns: list[JobReturn] = []
         try:
-            is_over = self._search(space, returns)
+            with claim:
+                is_over = self._search(space, returns)
         except (KeyboardInterrupt, Interrupted):
             print("memcap: the search was stopped; the same command goes on from there", file=sys.stderr)
             raise

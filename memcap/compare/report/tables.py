@@ -47,7 +47,7 @@ def configurations_table(drawing: Drawing) -> Table:
     shown["CI low"], shown["CI high"] = table["ci_low"], table["ci_high"]
     if "num_parameters" in table:
         shown[f"{unit} / P"] = table[value] / table["num_parameters"]
-    shown["fresh seeds"] = table["num_seeds"]
+    shown["seeds"] = table["num_seeds"]
     shown["in sample"] = table[f"capacity_in_sample_{unit}"]
     shown["seedwise"] = table[f"capacity_seedwise_{unit}"]
     shown["diverged share"] = table["diverged_share"]

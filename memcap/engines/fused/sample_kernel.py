@@ -10,8 +10,6 @@ Squares are taken in float64: those of a memorized sample's float32 derivatives 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memcap.engines.fused.block import Activation, Chain, field, forward
 from memcap.engines.fused.kernel import Addresses, in_whole_registers, places_of, samples_from
 from memcap.engines.fused.layout import (
@@ -26,24 +24,8 @@ from memcap.engines.fused.layout import (
     WEIGHTS,
 )
 from memcap.engines.fused.pieces import Elements, Integers, Numbers, call, compiled
+from memcap.engines.fused.sample_layout import GRADIENT, NORMS, WEIGHTED_NORMS, Squares
 from memcap.engines.fused.simd import lanes_of, load, load_doubles, splat, store
-
-# What a pass is asked for; each with all that stands above it.
-LOSSES, GRADIENT, NORMS, WEIGHTED_NORMS = range(4)
-
-
-class Squares(NamedTuple):
-    """Places in the array of float64, whose first P are the weights w; see ``doubles_of``."""
-
-    inputs: int
-    outputs: int
-    sums: int
-    weighted_sums: int
-
-
-def doubles_of(num_parameters: int, widest: int, block: int) -> int:
-    """Elements of the array of float64: w [P], then a² and δ² of one layer, and two sums a sample."""
-    return num_parameters + (2 * widest + 2) * block
 
 
 def sample_pass(

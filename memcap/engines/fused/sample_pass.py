@@ -13,12 +13,18 @@ from torch import Tensor
 
 from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
-from memcap.engines.fused import sample_kernel
 from memcap.engines.fused.layout import layout
 from memcap.engines.fused.library import address, addresses, program_of
 from memcap.engines.fused.program import PIECES, Program
 from memcap.engines.fused.registers import aligned
-from memcap.engines.fused.sample_kernel import GRADIENT, LOSSES, NORMS, WEIGHTED_NORMS, doubles_of
+from memcap.engines.fused.sample_layout import (
+    GRADIENT,
+    LOSSES,
+    NORMS,
+    NUM_ARGUMENTS,
+    WEIGHTED_NORMS,
+    doubles_of,
+)
 from memcap.engines.fused.targets import targets_of
 from memcap.engines.fused.team import Team
 from memcap.engines.threads import threads_over_members
@@ -173,8 +179,7 @@ def _addresses(dtype: str, objective: str, used: frozenset[int]) -> tuple[np.nda
 @functools.cache
 def _function(dtype: str) -> Callable[..., int]:
     """The kernel, for plain numbers: addresses and sizes are alike."""
-    count = sample_kernel.sample_pass.__code__.co_argcount
-    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * count)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * NUM_ARGUMENTS)
     # Numba's convention, as in ``library.call_of``.
     unread = (ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_void_p()))
     return functools.partial(kind(address("sample_kernel.sample_pass", dtype)), *unread)
