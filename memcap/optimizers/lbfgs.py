@@ -32,8 +32,9 @@ class Lbfgs:
 
     A step is one evaluation of loss and gradient, at one trial for each member: where it is accepted the parameters
     move, where it is not they stay and the next step tries another t. The first trial of a fresh history has the
-    length ``learning_rate`` in parameters, all others t = 1. After 25 trials the longest that lowered f enough is
-    taken; where there is none the history is forgotten. A loss or gradient that is not finite is too long a trial.
+    length ``learning_rate`` in parameters, all others t = 1; so has one along -g, where rounding turns d uphill. After
+    25 trials the longest that lowered f enough is taken; where there is none the history is forgotten. A loss or
+    gradient that is not finite is too long a trial.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ("weight_decay",)
@@ -118,9 +119,13 @@ def _forget(state: State, fails_M: Tensor) -> None:
 
 def _next_trial(state: State, is_new_M: Tensor, first_length_M: Tensor) -> None:
     """t of the next trial, on a new direction or between the bounds of the old one."""
-    new_MP = -_inverse_hessian_times(state["gradient"], state)
+    gradient_MP = state["gradient"]
+    new_MP = -_inverse_hessian_times(gradient_MP, state)
+    # Rounding may turn a direction uphill where the pairs are nearly parallel.
+    is_steepest_M = ~((gradient_MP * new_MP).sum(1) < 0)
+    new_MP = torch.where(is_steepest_M[:, None], -gradient_MP, new_MP)
     _keep(state["direction"], is_new_M, new_MP)
-    _keep(state["slope"], is_new_M, (state["gradient"] * new_MP).sum(1))
+    _keep(state["slope"], is_new_M, (gradient_MP * new_MP).sum(1))
     for name in ("lower", "upper", "trials"):
         _keep(state[name], is_new_M, torch.zeros_like(state[name]))
     middle_M = (state["lower"] + state["upper"]) / 2
@@ -128,7 +133,7 @@ def _next_trial(state: State, is_new_M: Tensor, first_length_M: Tensor) -> None:
     last_M = (state["trials"] == MOST_TRIALS - 1) & (state["lower"] > 0)
     length_M = torch.where(last_M, state["lower"], length_M)
     norm_M = torch.linalg.vector_norm(new_MP, dim=1).clamp(min=torch.finfo(new_MP.dtype).tiny)
-    start_M = torch.where(state["num_pairs"] == 0, first_length_M / norm_M, 1.0)
+    start_M = torch.where(is_steepest_M | (state["num_pairs"] == 0), first_length_M / norm_M, 1.0)
     state["length"].copy_(torch.where(is_new_M, start_M, length_M))
 
 

@@ -104,20 +104,23 @@ def rosenbrock(x_MP: Tensor) -> Tensor:
 
 
 def test_accepted_steps_satisfy_the_weak_wolfe_conditions() -> None:
-    start_MP = torch.tensor([[-1.2, 1.0]], dtype=torch.float64)
-    evaluate, accepted = differentiable(rosenbrock), 0
-    before_MP, before = minimized(rosenbrock, start_MP, 1)
-    for steps in range(2, 70):
-        after_MP, after = minimized(rosenbrock, start_MP, steps)
-        if not torch.equal(after_MP, before_MP):
+    evaluate, optimizer, accepted = differentiable(rosenbrock), Lbfgs(), 0
+    parameters_MP, state = minimized(rosenbrock, torch.tensor([[-1.2, 1.0]], dtype=torch.float64), 1)
+    values = {
+        "learning_rate": torch.tensor([0.1]).double(),
+        "weight_decay": torch.zeros(1, dtype=torch.float64),
+    }
+    for _ in range(70):
+        before_MP, before = parameters_MP.clone(), {name: tensor.clone() for name, tensor in state.items()}
+        optimizer.step(parameters_MP, state, values, evaluate)
+        if not torch.equal(parameters_MP, before_MP):
             accepted += 1
-            loss_M, gradient_MP = evaluate(after_MP)
-            slope_M, bound_M = before["slope"], before["loss"]
-            assert loss_M <= bound_M + SUFFICIENT_DECREASE * before["length"] * slope_M + 1e-15
+            loss_M, gradient_MP = evaluate(parameters_MP)
+            slope_M = before["slope"]
+            assert loss_M <= before["loss"] + SUFFICIENT_DECREASE * before["length"] * slope_M + 1e-15
             assert (gradient_MP * before["direction"]).sum(1) >= CURVATURE * slope_M
-        before_MP, before = after_MP, after
     assert accepted > 25
-    torch.testing.assert_close(before_MP, torch.ones(1, 2, dtype=torch.float64), rtol=0, atol=1e-6)
+    torch.testing.assert_close(parameters_MP, torch.ones(1, 2, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 def test_the_first_trial_has_the_length_of_the_learning_rate() -> None:
@@ -133,6 +136,24 @@ def test_a_minimum_at_a_kink_is_approached() -> None:
 
     _, state = minimized(kinked, torch.tensor([[1.3, -0.7]], dtype=torch.float64), 150)
     assert 0 <= state["loss"].item() < 1e-5
+
+
+def test_a_direction_that_rounding_turned_uphill_is_replaced_by_the_steepest() -> None:
+    function, target_MP = quadratic(6)
+    parameters_MP, state = minimized(function, torch.zeros_like(target_MP), 8)
+    state["step_changes"].neg_()  # no pairs that _remember lets in
+    state["length"].fill_(0.0)  # this trial is where the parameters stand: accepted, without a new pair
+    values = {"learning_rate": torch.tensor([0.1, 0.1]).double(), "weight_decay": torch.zeros(2).double()}
+    Lbfgs().step(parameters_MP, state, values, lambda x_MP: _flat(function, x_MP))
+    torch.testing.assert_close(state["direction"], -state["gradient"])
+    length_M = state["length"] * torch.linalg.vector_norm(state["direction"], dim=1)
+    torch.testing.assert_close(length_M, values["learning_rate"])
+
+
+def _flat(function: Callable[[Tensor], Tensor], x_MP: Tensor) -> tuple[Tensor, Tensor]:
+    """Another gradient at the same place, so that the curvature condition holds there."""
+    value_M, gradient_MP = differentiable(function)(x_MP)
+    return value_M, gradient_MP * 0.5
 
 
 def test_where_nothing_is_finite_the_parameters_stay_and_neighbours_go_on() -> None:
