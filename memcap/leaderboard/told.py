@@ -49,8 +49,8 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
     )
     if len(table) > 1:
         yield (
-            f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, corrected for"
-            f" {len(table) - 1} rows by Holm); ± are single 95 % intervals"
+            f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, Holm over"
+            f" the other {len(table) - 1}); ± are single 95 % intervals"
         )
     if edge := [
         name for name, flags in zip(table["name"], table["flags"], strict=True) if "nuisance_edge" in flags
