@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from memcap.compare.capacity import DIAGONAL_SHARE
 from memcap.compare.comparison import csv_text
 from memcap.leaderboard.protocol import FOLDER, Protocol
 from memcap.records import atomic
@@ -53,6 +54,11 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         yield (
             f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, Holm over"
             f" the other {len(table) - 1}); ± are single 95 % intervals"
+        )
+    if len(full := table[table["share"] >= DIAGONAL_SHARE]):
+        yield (
+            f"ceiling:  {', '.join(full['name'])}: all samples are memorized, so this is no ranking of what they can"
+            " store; take more with data.num_samples="
         )
     if edge := [
         name for name, flags in zip(table["name"], table["flags"], strict=True) if "nuisance_edge" in flags
