@@ -96,13 +96,7 @@ class Protocol:
 
 def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
     """The protocol of these overrides; raises BadInput with one line for what the board decides by itself."""
-    for word in words:
-        key = word.lstrip("+~").partition("=")[0]
-        for decided, instead in DECIDED.items():
-            if decided in (key, word) or (decided == GROUP and key.startswith(f"{GROUP}.")):
-                raise BadInput(
-                    f"{word}: a leaderboard decides on {decided.partition('=')[0]} itself; {instead}"
-                )
+    _check_words(words)
     own = (f"experiment={PRESET}", *words)
     try:
         values = session.values(own)
@@ -134,6 +128,16 @@ def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
     )
     entries = tuple(entry_of(entry) for entry in listed)
     return Protocol((*own, *samples), config, options, entries)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    for word in words:
+        key = word.lstrip("+~").partition("=")[0]
+        for decided, instead in DECIDED.items():
+            if decided in (key, word) or (decided == GROUP and key.startswith(f"{GROUP}.")):
+                raise BadInput(
+                    f"{word}: a leaderboard decides on {decided.partition('=')[0]} itself; {instead}"
+                )
 
 
 def study_of(protocol: Protocol, session: HydraSession) -> StudyFolder:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from memcap.compare.capacity import DIAGONAL_SHARE
 from memcap.compare.comparison import csv_text
-from memcap.leaderboard.protocol import FOLDER, PRESET, Protocol
+from memcap.leaderboard.protocol import FOLDER, Protocol
 from memcap.records import atomic
 from memcap.records.study_folder import StudyFolder
 from memcap.records.table import Column, number, print_columns
@@ -47,10 +48,17 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         f" {config.budget.steps:,} steps; rate of most bits on {options.seeds} seeds, bits at it on"
         f" {options.fresh_seeds} fresh ones"
     )
+    if table["added"].any():
+        yield "*:        asked for now"
     if len(table) > 1:
         yield (
-            f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, corrected for"
-            f" {len(table) - 1} rows by Holm); ± are single 95 % intervals"
+            f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, Holm over"
+            f" the other {len(table) - 1}); ± are single 95 % intervals"
+        )
+    if len(full := table[table["share"] >= DIAGONAL_SHARE]):
+        yield (
+            f"ceiling:  {', '.join(full['name'])}: all samples are memorized, so this is no ranking of what they can"
+            " store; take more with data.num_samples="
         )
     if edge := [
         name for name, flags in zip(table["name"], table["flags"], strict=True) if "nuisance_edge" in flags
@@ -83,13 +91,11 @@ def print_places(
     again = " ".join(map(quote, words))
     if not table["added"].any():
         print(f"next:     {EXAMPLE}{' ' if again else ''}{again}   # ranks a candidate of yours")
-    elif study.name != PRESET or str(study.outputs) != "outputs":
+    else:
         where = "" if str(study.outputs) == "outputs" else f" paths.outputs={quote(str(study.outputs))}"
         print(
-            f"next:     python -m memcap.compare study={quote(study.name)}{where}   # all runs, their alarms and curves"
+            f"next:     python -m memcap.compare study={quote(study.name)}{where}   # all runs, and their alarms"
         )
-    else:
-        print("next:     python -m memcap.compare study=leaderboard   # all runs, their alarms and curves")
 
 
 def _behind(row: dict[str, Any]) -> str:

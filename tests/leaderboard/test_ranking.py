@@ -10,6 +10,7 @@ from scipy import stats
 
 from memcap.leaderboard.entry import Entry
 from memcap.leaderboard.ranking import holm, ranking
+from memcap.leaderboard.told import print_ranking
 
 PROTOCOL = small_protocol("leaderboard.learning_rates=[0.03]", "leaderboard.extra_rates=0")
 CHOOSING, FRESH = [(0.03, seed) for seed in (0, 1)], [(0.03, seed) for seed in (1000, 1001, 1002)]
@@ -86,3 +87,19 @@ def test_holm_by_hand_and_never_below_plain() -> None:
     assert (corrected >= p).all()
     assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
     assert corrected.max() <= 1
+
+
+def test_what_is_printed_marks_who_is_not_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    print_ranking(board(), PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip().endswith("~") for line in lines[1:4]] == [False, True, False]
+    assert "wave *" in lines[1]
+    assert lines[1].rstrip().endswith("leader")
+    assert "Holm over the other 2" in "".join(lines)
+    assert "ceiling:" not in "".join(lines)
+
+
+def test_a_board_that_is_not_overfilled_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pd.concat([own(SILU, 1655, 0), own(RELU, 700, 0)], ignore_index=True)
+    print_ranking(ranking(frame, [RELU, SILU], PROTOCOL), PROTOCOL)
+    assert "ceiling:  silu: all samples are memorized" in capsys.readouterr().out
