@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from memcap.records.run_folder import RunFolder, failure_record, result_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import failure_record, result_record
 
 RUN_ID = "3fa91b02c4d7"
 CONFIG: dict[str, Any] = {
@@ -210,7 +211,8 @@ def test_whenever_a_forced_attempt_is_killed_readers_see_one_attempt_whole(tmp_p
     import json, os, shutil, sys
     from pathlib import Path
     import numpy as np
-    from memcap.records.run_folder import RunFolder, result_record
+    from memcap.records.run_folder import RunFolder
+    from memcap.records.run_record import result_record
 
     CHANGES = ("open", "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
     left = None
