@@ -14,7 +14,8 @@ from memcap.errors import BadInput
 from memcap.outcome import CellOutcome
 from memcap.records.owner import Owner
 from memcap.records.progress import Progress
-from memcap.records.run_folder import RunFolder, failure_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import failure_record
 from memcap.records.study_folder import StudyFolder
 from memcap.records.wandb_study import StudyTracker
 from memcap.records.wandb_tracker import WandbTracker

@@ -18,7 +18,8 @@ from memcap.measures.observation import Row
 from memcap.models import build_model
 from memcap.records.folder_lock import FolderLock
 from memcap.records.provenance import provenance
-from memcap.records.run_folder import RunFolder, result_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import result_record
 from memcap.records.study_folder import index_row
 from memcap.records.wandb_charts import charts
 from memcap.records.wandb_earlier import earlier_run, note_opened, note_run, reserve_id

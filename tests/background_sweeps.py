@@ -14,7 +14,8 @@ from typing import Any
 from memcap.config.cell import Cell
 from memcap.records import atomic
 from memcap.records.frozen_cells import add_frozen
-from memcap.records.run_folder import RunFolder, failure_record, result_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import failure_record, result_record
 from memcap.records.study_folder import StudyFolder, index_row
 from memcap.submission.folder import SubmissionFolder
 from memcap.submission.processes import workers_here

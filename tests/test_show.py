@@ -14,7 +14,8 @@ from compositions import composed_config
 
 from memcap import cells as training
 from memcap.config.cell import Cell
-from memcap.records.run_folder import RunFolder, failure_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import failure_record
 from memcap.show import main
 
 SMALL = (

@@ -16,7 +16,8 @@ from memcap.compare.optimum_columns import with_optimum
 from memcap.compare.study_choices import agreed
 from memcap.errors import BadInput
 from memcap.records import atomic
-from memcap.records.run_folder import DONE, RunFolder
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import DONE
 from memcap.records.study_folder import StudyFolder
 
 PROVENANCE = ("engine", "memcap", "git_commit", "git_dirty", "own_sources", "device")

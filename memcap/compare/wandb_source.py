@@ -13,7 +13,7 @@ import pandas as pd
 from memcap.compare.frame import PROVENANCE, columns_of, flat_record, in_order
 from memcap.config.identity import run_id
 from memcap.errors import BadInput
-from memcap.records.run_folder import DONE
+from memcap.records.run_record import DONE
 from memcap.records.wandb_query import StoredRun, read_project
 from memcap.study.recorded_config import recorded_config
 

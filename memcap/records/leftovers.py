@@ -14,7 +14,8 @@ from pathlib import Path
 
 from memcap.records.folder_lock import FolderLock
 from memcap.records.owner import Owner
-from memcap.records.run_folder import DONE, RunFolder
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import DONE
 
 
 def remove_leftovers(outputs: Path, run_ids: Iterable[str], owner: Owner) -> None:

@@ -22,20 +22,15 @@ import itertools
 import json
 import os
 import shutil
-import time
-import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import yaml
 
 from memcap.records import atomic
-
-SCHEMA: Final = 1
-DONE: Final = ("finished", "diverged")
+from memcap.records.run_record import DONE, as_yaml, from_yaml
 
 
 class RunFolder:
@@ -71,10 +66,9 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The configuration of the latest attempt; empty where it was not written."""
         try:
-            config = yaml.load((self._truth() / "config.yaml").read_bytes(), Loader=_LOADER)
-        except (OSError, yaml.YAMLError):
+            return from_yaml((self._truth() / "config.yaml").read_bytes())
+        except OSError:
             return {}
-        return config if isinstance(config, dict) else {}
 
     def read_history(self) -> list[dict[str, Any]]:
         """The rows of all measurements; a last line torn by a kill is left out.
@@ -181,7 +175,7 @@ class RunFolder:
         (self.path / "failure.json").unlink(missing_ok=True)
         for left in (self.work / "result.json", *self.work.glob("*.npz"), *self.work.glob(".*.tmp")):
             left.unlink(missing_ok=True)
-        atomic.write_text(self.work / "config.yaml", _yaml(config), survives="kill")
+        atomic.write_text(self.work / "config.yaml", as_yaml(config), survives="kill")
         return attempt
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -289,65 +283,3 @@ def _end_of_line(path: Path, number: int) -> int | None:
         if end == 0:
             return None
     return end
-
-
-def result_record(
-    *,
-    run_id: str,
-    status: str,
-    stop_reason: str,
-    steps: int,
-    attempts: int,
-    config: Mapping[str, Any],
-    summary: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    studies: Iterable[str] = (),
-) -> dict[str, Any]:
-    """The content of ``result.json``; ``summary`` maps flat metric names to their final values."""
-    if status not in DONE:
-        raise ValueError(f"a result is {' or '.join(DONE)}, not {status!r}; write a failure instead")
-    return {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "status": status,
-        "stop_reason": stop_reason,
-        "steps": steps,
-        "attempts": attempts,
-        "config": dict(config),
-        "summary": dict(summary),
-        "provenance": dict(provenance),
-        "studies": list(studies),
-    }
-
-
-def failure_record(
-    *, run_id: str, error: BaseException, attempts: int, config: Mapping[str, Any], failures: int = 1
-) -> dict[str, Any]:
-    """The content of ``failure.json``: the error in one line, its traceback, and what was being run.
-
-    ``failures`` counts the attempts that ended in an error; ``attempts`` counts those that were killed too.
-    """
-    text = " ".join(str(error).split())
-    return {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "status": "failed",
-        "error": f"{type(error).__name__}: {text}" if text else type(error).__name__,
-        "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
-        "attempts": attempts,
-        "failures": failures,
-        "config": dict(config),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml: 10 times faster
-    def ignore_aliases(self, data: Any) -> bool:
-        return True  # a list that two fields share is written out twice, not as an anchor and an alias
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    return str(yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

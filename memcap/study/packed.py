@@ -22,7 +22,8 @@ from memcap.records import atomic
 from memcap.records.folder_lock import FolderLock
 from memcap.records.frozen_cells import add_frozen, frozen_ids, read_frozen
 from memcap.records.owner import Owner
-from memcap.records.run_folder import DONE, RunFolder
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import DONE
 from memcap.records.study_folder import StudyFolder
 
 _RUN: Final = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{10})(/[^/]+)*")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from memcap.records.folder_lock import seems_held
-from memcap.records.run_folder import DONE, RunFolder
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import DONE
 
 TAIL_BYTES: Final = 16384  # a row of the history is 1 to 3 kB
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,45 +12,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hydra.errors import HydraException
+from capacity_searches import SEARCH, SMALL, WIDTHS, command, found, results
 from train_command import train_in
-from wandb_cases import clean
 
 import memcap
 from memcap.compare.alarms import alarms
 from memcap.compare.capacity import capacity
 from memcap.compare.frame import load_frame
-from memcap.errors import BadInput
-from memcap.explanations import explain
-from memcap.records.run_folder import RunFolder
 from memcap.search.options import FRESH_OFFSET
-
-# Networks that jam within a hundred samples, in 0.01 s each.
-SMALL = (
-    *("data.input_dim=4", "data.num_classes=4", "budget.steps=300", "schedule=cosine", "tracking=disabled"),
-    *("measure=light", "measure.points=2", "records.weights=none", "hardware.threads=1", "study=s"),
-)
-SEARCH = (
-    *("hydra/sweeper=capacity", "search.seeds=4", "search.fresh_seeds=4", "search.tolerance=0.1"),
-    *("search.learning_rates=[0.02,0.06]", *SMALL),
-)
-WIDTHS = "model.width=3,6"
-
-
-def found(folder: Path) -> list[dict[str, Any]]:
-    record = json.loads((folder / "outputs/studies/s/search.json").read_text())
-    rows = record["configurations"]
-    assert isinstance(rows, list)
-    return rows
-
-
-def results(folder: Path) -> dict[str, dict[str, Any]]:
-    runs = [RunFolder(folder / "outputs", path.name) for path in folder.glob("outputs/runs/*/*")]
-    return {run.run_id: run.read_result() or {} for run in runs}
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "memcap.train", "-m", *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -65,116 +31,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "a grid of the same resolution" in done.stdout
     assert "finished in" not in done.stdout, "tables of rounds are not shown"
     return folder
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("data.num_samples=10,20",), "data.num_samples=10: data.num_samples is what is searched"),
-        (("data.num_samples=10",), "data.num_samples is what is searched"),
-        (
-            ("zip='model.width,data.num_samples'", "model.width=3,4", "data.num_samples=5,6"),
-            "is what is searched",
-        ),
-        (("experiment=bits_vs_samples",), "data.num_samples is what is searched"),
-        (("seed=0,1",), "search.seeds and search.fresh_seeds"),
-        (("model.width=8,0",), r'got 0 \(cell 2: "model.width=0"\)'),
-        (("search.tolerence=0.1",), r"did you mean search.tolerance\?"),
-        (("search.seeds=2,3",), "search.seeds cannot be swept"),
-        (
-            ("search.learning_rates=[0]",),
-            r"search.learning_rates must be a list of numbers above 0 or null, got \[0\]",
-        ),
-        (("search.learning_rates=[0.1]", "optimizer.learning_rate=0.1,0.2"), "give one of them"),
-        (
-            (
-                "zip='model.width,optimizer.learning_rate'",
-                "model.width=3,4",
-                "optimizer.learning_rate=0.1,0.2",
-            ),
-            "optimizer.learning_rate cannot go in step with model.width",
-        ),
-        (("data.batch_size=64", "search.largest=50"), "search.largest must be above 64"),
-        (
-            ("data=sparse_features", "model=autoencoder", "objective=squared_error"),
-            "a search needs labels and a finite N, got data=sparse_features",
-        ),
-        (
-            ("hydra/launcher=local", "launcher.wait=false"),
-            "launcher.wait=false gives hydra/sweeper=capacity no values",
-        ),
-        (("search.goal=memorize_all", "search.axis=model.widht"), r"did you mean model.width\?"),
-        (("search.goal=memorize_all", "search.axis=model.bias"), "whole number of the model"),
-        (
-            ("search.goal=memorize_all", "search.axis=model.width", "model.width=3"),
-            "model.width is what is searched",
-        ),
-    ],
-)
-def test_what_cannot_be_searched_is_one_line(
-    application: Callable[..., Any], arguments: tuple[str, ...], message: str
-) -> None:
-    app = application()
-    with pytest.raises((BadInput, HydraException)) as caught:
-        app.multirun("hydra/sweeper=capacity", *arguments)
-    explained = str(explain(caught.value))
-    assert re.search(message, explained)
-    assert len(explained.splitlines()) == 1
-    assert app.task.batches == []
-    assert list(Path.cwd().iterdir()) == []
-
-
-def test_a_search_without_m_is_refused(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "memcap.train", "hydra/sweeper=capacity"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "memcap: hydra/sweeper=capacity makes several runs; add -m\n",
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "environment", "message"),
-    [
-        (("tracking=wandb", "tracking.mode=online"), {}, "tracking.mode=online needs W&B credentials"),
-        (("launcher.workers=2",), {}, "launcher.workers=2 is read by hydra/launcher=local"),
-        (("hydra/launcher=slurm",), {"PATH": "/nowhere"}, "sbatch"),
-    ],
-)
-def test_a_search_that_is_refused_leaves_nothing(
-    words: tuple[str, ...],
-    environment: dict[str, str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Also by what is checked last, when ``search.json`` has been begun; what was there before stays."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"NETRC": str(tmp_path / "netrc"), **environment}.items():
-        monkeypatch.setenv(name, value)
-    for before in (
-        [],
-        ["outputs"],
-        ["outputs", "outputs/studies", "outputs/studies/s", "outputs/studies/s/notes"],
-    ):
-        for name in before:
-            (tmp_path / name).mkdir(exist_ok=True)
-        done = train_in(tmp_path, "-m", *SEARCH, WIDTHS, *words)
-        assert done.returncode == 2, done.printed
-        assert message in done.printed
-        assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == before
-
-
-def test_the_command_itself_leaves_nothing_where_it_is_refused(tmp_path: Path) -> None:
-    line = command(*SEARCH, WIDTHS, "tracking=wandb", "tracking.mode=online")
-    done = subprocess.run(
-        line, cwd=tmp_path, env=clean(tmp_path), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "tracking.mode=online needs W&B credentials" in done.stderr
-    assert not (tmp_path / "outputs").exists()
 
 
 def test_all_configurations_are_in_one_batch(

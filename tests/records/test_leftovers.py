@@ -11,7 +11,8 @@ import pytest
 from memcap.records.folder_lock import FolderLock
 from memcap.records.leftovers import remove_leftovers
 from memcap.records.owner import Owner
-from memcap.records.run_folder import RunFolder, result_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import result_record
 
 RUN_ID = "3fa91b02c4d7"
 NOTE = {"checkpoints": ["abc"], "forced": False}

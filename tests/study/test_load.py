@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from memcap.errors import BadInput
-from memcap.records.run_folder import RunFolder, result_record
+from memcap.records.run_folder import RunFolder
+from memcap.records.run_record import result_record
 from memcap.records.study_folder import StudyFolder
 from memcap.study import load_study
 
