@@ -12,18 +12,24 @@ it draws. ``hue`` is a compared key, or several; None: all that vary. Units stan
 
 from __future__ import annotations
 
+from memcap.plot.capacity_against_key import capacity_against_key
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.capacity_curves import capacity_curves
 from memcap.plot.gradients import gradients
+from memcap.plot.metric_over_samples import metric_over_samples
+from memcap.plot.samples import samples
 from memcap.plot.sharpness import sharpness
 from memcap.plot.small_multiples import figure
 from memcap.plot.training import training
 
 __all__ = [
+    "capacity_against_key",
     "capacity_against_parameters",
     "capacity_curves",
     "figure",
     "gradients",
+    "metric_over_samples",
+    "samples",
     "sharpness",
     "training",
 ]

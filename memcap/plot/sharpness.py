@@ -19,6 +19,7 @@ from memcap.plot.hues import Hues, configurations_to_draw
 from memcap.plot.lines import by_configuration, mark
 from memcap.plot.over_samples import draw_over_samples
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, place_legend, scale
+from memcap.plot.published import draw_over_n
 
 LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
 
@@ -29,6 +30,7 @@ def sharpness(
     *,
     metric: str = RAW,
     hue: str | Iterable[str] | Hues | None = None,
+    published: str | pd.DataFrame | None = None,
     legend: str | Entries | None = "right",
 ) -> Axes:
     """The largest eigenvalue of the loss's Hessian at the end of training against N, a line for each configuration.
@@ -39,6 +41,8 @@ def sharpness(
     threshold of stability, on the axes of the eigenvalue that it bounds: raw for gradient descent (Cohen et al.
     2021, arXiv 2103.00065), preconditioned for Adam (Cohen et al. 2022, arXiv 2207.14484); where learning rates make
     it differ among the runs that are drawn it is left out, and the legend says so.
+
+    published: of a preset (``memory1/jamming``) or a table with the columns of ``memcap.published``: stars.
 
     metric: ``sharpness/top_eigenvalue`` or ``sharpness/preconditioned``; in nats per squared weight, the
     second one per step's learning rate. Horizontal: N in samples. Raises BadInput where it was not measured, or at
@@ -56,6 +60,7 @@ def sharpness(
     scale(ax.xaxis, sizes, logarithmic=bool(sizes.max() >= 100 * sizes.min()))
     thresholds = stability_thresholds(comparison, metric)
     common = [thresholds.common] if thresholds and thresholds.common else []
+    others = draw_over_n(ax, comparison, published, metric, hues)
     scale(ax.yaxis, np.append(table[["low", "center", "high"]].to_numpy(), common))
     for threshold in common:
         ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
@@ -63,7 +68,12 @@ def sharpness(
     finish(ax, "N (samples)", LABELS.get(metric, metric))
     if isinstance(legend, str):
         hues.color_bar(ax)
-    place_legend(ax, [*hues.handles(), *_marks(jumps, thresholds)], hues.legend_title(note), legend)
+    place_legend(
+        ax,
+        [*hues.handles(), *_marks(comparison, jumps, thresholds), *others],
+        hues.legend_title(note),
+        legend,
+    )
     return ax
 
 
@@ -96,10 +106,12 @@ def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hue
     return True
 
 
-def _marks(jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
+def _marks(comparison: Comparison, jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
     yield mark("N of capacity")
     if jumps:
         yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
+    if not comparison.jamming.empty and comparison.jamming["exact_num_samples"].notna().any():
+        yield mark("largest separable N, exact", color="0.3", linestyle=":")
     if thresholds is not None and thresholds.common is not None:
         yield mark("stability threshold", color=GREY, linestyle="--")
     elif thresholds is not None:
