@@ -22,6 +22,7 @@ from memcap.plot.panel import GREY, Entries, axes_or_new, finish, from_zero, pla
 from memcap.plot.published import draw_at
 
 WIDE = 20.0  # largest over smallest value of the key: from here on its axis is logarithmic
+MOST_TICKS = 8  # of values that are labelled one by one
 BESIDE_INCHES = 0.08  # seeds stand beside their mean, whose bar would hide them
 
 
@@ -85,12 +86,15 @@ def _places(ax: Axes, values: pd.Series) -> np.ndarray:
         numbers: np.ndarray = values.to_numpy(dtype=float)
         wide = bool((numbers > 0).all() and numbers.max() >= WIDE * numbers.min())
         scale(ax.xaxis, numbers, logarithmic=wide)
+        found = np.unique(numbers)
+        if wide and len(found) <= MOST_TICKS:
+            ax.set_xticks(found, [value_label(value) for value in found])
         return numbers
     names = [comparable(value) for value in values]
-    found = list(dict.fromkeys(names))
-    ax.set_xticks(range(len(found)), [value_label(value) for value in found])
-    ax.set_xlim(-0.5, len(found) - 0.5)
-    return np.array([found.index(name) for name in names], dtype=float)
+    order = list(dict.fromkeys(names))
+    ax.set_xticks(range(len(order)), [value_label(value) for value in order])
+    ax.set_xlim(-0.5, len(order) - 0.5)
+    return np.array([order.index(name) for name in names], dtype=float)
 
 
 def _draw_lines(ax: Axes, comparison: Comparison, places_C: np.ndarray, hues: Hues, *, joined: bool) -> None:

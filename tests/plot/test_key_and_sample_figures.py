@@ -52,6 +52,7 @@ def test_numbers_stand_where_they_are_and_names_side_by_side() -> None:
     points = next(line for line in ax.lines if line.get_marker() == "o").get_xydata()
     np.testing.assert_allclose(points, comparison.capacity[["model.width", "capacity_bits"]])
     assert (ax.get_xscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "width", "memorized bits, best N")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "40", "400"]
     frame = two_activations(widths=(16,), sizes=(200,))
     ax = capacity_against_key(frame, published="memory2/activations")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["relu", "silu"]
