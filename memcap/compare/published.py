@@ -38,7 +38,7 @@ PUBLISHED: dict[str, tuple[str, str, list[Row]]] = {
         BITS, WIDTH, [(w, PEAK, None, c) for w, c in ((10, 664), (20, 1215), (30, 1740), (40, 2167))],
     ),
     "memory2/depth3": (
-        BITS, WIDTH, [(w, "its fit: 56 bits per neuron", None, 56.0 * w) for w in (10, 20, 30, 40)],
+        BITS, WIDTH, [(w, "56 bits per neuron", None, 56.0 * w) for w in (10, 20, 30, 40)],
     ),
     "memory2/linear": (
         BITS,
