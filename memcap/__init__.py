@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from memcap.compare.fits import fits
     from memcap.compare.frame import load_frame
     from memcap.compare.jamming import jamming
+    from memcap.compare.published import beside_published, published
     from memcap.leaderboard.board import rank_activations
+    from memcap.oracle.exact_columns import with_exact_optimum, with_separable_size
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Run",
     "RunFailed",
     "__version__",
+    "beside_published",
     "capacity",
     "comparison",
     "curves",
@@ -52,10 +55,13 @@ __all__ = [
     "load_run",
     "load_study",
     "plot",
+    "published",
     "rank_activations",
     "run",
     "spectral_density",
     "sweep",
+    "with_exact_optimum",
+    "with_separable_size",
 ]
 
 if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
@@ -67,6 +73,8 @@ if not TYPE_CHECKING:  # to a type checker a misspelled name would be Any
         import importlib
 
         modules = {name: f"memcap.compare.{name}" for name in ("capacity", "curves", "fits", "jamming")}
+        modules |= dict.fromkeys(("published", "beside_published"), "memcap.compare.published")
+        modules |= dict.fromkeys(("with_exact_optimum", "with_separable_size"), "memcap.oracle.exact_columns")
         modules |= {"load_frame": "memcap.compare.frame", "comparison": "memcap.compare.comparison"}
         modules["rank_activations"] = "memcap.leaderboard.board"
         module = importlib.import_module("memcap.plot" if name == "plot" else modules.get(name, "memcap.api"))

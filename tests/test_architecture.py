@@ -63,6 +63,7 @@ COMMANDS = {
     "compare/__main__.py": "compare_command",  # has figures drawn
     "oracle/__main__.py": "oracle_command",  # reads studies and prints tables
     "oracle/report.py": "oracle_command",
+    "oracle/exact_columns.py": "oracle_command",  # columns of a comparison's table
 }
 # Hydra composes; below the command line a configuration is a RunConfig.
 KNOW_HYDRA = {"train", "measure", "hydra_session", "command_line", "explanations", "hydra_plugins"}

@@ -13,7 +13,7 @@ import pandas as pd
 from memcap.compare.axes import REPLICATE, SIZE, find_axes
 from memcap.compare.capacity import Configuration, configurations
 from memcap.compare.quantity import Quantity
-from memcap.compare.references import exact_reference
+from memcap.compare.references import exact_num_samples
 from memcap.compare.restarts import best_restarts
 from memcap.compare.seed_split import best_option
 
@@ -57,8 +57,8 @@ def jamming(
 
     Columns: compared keys, ``jump`` (True or False; None with fewer than four N), ``jump_num_samples``,
     ``jump_low``, ``jump_high``, ``jump_factor``, ``p_value``, ``best_num_samples`` (of all seeds),
-    ``exact_num_samples`` where an exact reference exists. Runs at the nuisance values that are best for bits; sharpness
-    ≤ 0 is left out.
+    ``exact_num_samples`` where it is known (``references.exact_num_samples``). Runs at the nuisance values that are
+    best for bits; sharpness ≤ 0 is left out.
     """
     frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
@@ -70,7 +70,6 @@ def jamming(
         jump = _of_configuration(cells, best, metric, seed)
         first = cells.rows.iloc[0]
         found = jump is not None and jump.found
-        exact = exact_reference({str(key): value for key, value in first.items()})
         rows.append({
             **{key: first[key] for key in axes.compared},
             "jump": None if jump is None else jump.found,
@@ -80,7 +79,7 @@ def jamming(
             "jump_factor": jump.factor if jump is not None and found else math.nan,
             "p_value": math.nan if jump is None else jump.p_value,
             "best_num_samples": int(cells.sizes_O[best]),
-            "exact_num_samples": math.nan if exact is None else exact.num_samples,
+            "exact_num_samples": exact_num_samples(cells.rows),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

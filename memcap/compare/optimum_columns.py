@@ -13,6 +13,7 @@ BITS, SAMPLES, GAP, SEPARABLE = (
     "optimum/gap_bits",
     "optimum/separable",
 )
+SEPARABLE_SIZE = "optimum/separable_num_samples"
 FILES = {"optimum_bits": BITS, "optimum_memorized": SAMPLES, "gap_bits": GAP, "separable": SEPARABLE}
 
 
@@ -25,12 +26,18 @@ def with_optimum(table: pd.DataFrame, gaps: Iterable[Path]) -> pd.DataFrame:
     found = [part for path in gaps if (part := _read(path)) is not None]
     if not found:
         return table
-    known = pd.concat(found).drop_duplicates("run_id", keep="last").set_index("run_id")
+    joined = with_gaps(table, pd.concat(found))
+    for name in set(FILES.values()) & set(table.columns):
+        joined[name] = table[name].where(table[name].notna(), joined[name])
+    return joined
+
+
+def with_gaps(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """The same from a table of ``memcap.oracle.linear_runs.optimality_gaps``; columns that were there are replaced."""
+    known = gaps.drop_duplicates("run_id", keep="last").set_index("run_id")
     columns = {name: table["run_id"].map(known[column]) for column, name in FILES.items()}
-    for name in set(columns) & set(table.columns):
-        columns[name] = table[name].where(table[name].notna(), columns[name])
-    others = table.drop(columns=list(set(columns) & set(table.columns)))
-    joined = pd.concat([others, pd.DataFrame(columns, index=table.index)], axis=1)
+    kept = table.drop(columns=[name for name in columns if name in table])
+    joined = pd.concat([kept, pd.DataFrame(columns, index=table.index)], axis=1)
     joined.attrs = table.attrs
     return joined
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from memcap.compare.optimum_columns import SEPARABLE_SIZE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,18 @@ def exact_reference(configuration: Mapping[str, Any]) -> Reference | None:
     a function from a configuration to a Reference, or None where it does not apply.
     """
     return next((found for find in EXACT if (found := find(configuration)) is not None), None)
+
+
+def exact_num_samples(runs: pd.DataFrame) -> float:
+    """The N up to which the runs of one configuration can be memorized at all; NaN where that is not known.
+
+    Where ``memcap.with_separable_size`` has found the largest separable N of each seed's data, the median over seeds;
+    else that of ``exact_reference``.
+    """
+    if SEPARABLE_SIZE in runs and runs[SEPARABLE_SIZE].notna().any():
+        return float(runs.drop_duplicates("seed")[SEPARABLE_SIZE].median())
+    exact = exact_reference({str(key): value for key, value in runs.iloc[0].items()})
+    return float("nan") if exact is None else exact.num_samples
 
 
 def binary_perceptron(configuration: Mapping[str, Any]) -> Reference | None:

@@ -13,20 +13,26 @@ all that vary. Units stand on the axes.
 
 from __future__ import annotations
 
+from memcap.plot.capacity_against_key import capacity_against_key
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.capacity_curves import capacity_curves
 from memcap.plot.gradients import gradients
 from memcap.plot.leaderboard import leaderboard
+from memcap.plot.metric_over_samples import metric_over_samples
+from memcap.plot.samples import samples
 from memcap.plot.sharpness import sharpness
 from memcap.plot.small_multiples import figure
 from memcap.plot.training import training
 
 __all__ = [
+    "capacity_against_key",
     "capacity_against_parameters",
     "capacity_curves",
     "figure",
     "gradients",
     "leaderboard",
+    "metric_over_samples",
+    "samples",
     "sharpness",
     "training",
 ]

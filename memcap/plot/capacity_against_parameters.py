@@ -21,6 +21,7 @@ from memcap.errors import BadInput
 from memcap.plot.given import as_comparison
 from memcap.plot.hues import Hues
 from memcap.plot.panel import Entries, axes_or_new, finish, from_zero, place_legend, scale
+from memcap.plot.published import draw_at
 
 STYLES: dict[str, Any] = {"proportional": "--", "linear": "-.", "power_law": ":"}
 FORMULAS = {"proportional": "C = aP", "linear": "C = aP + b", "power_law": "C = aPᵏ"}
@@ -37,6 +38,7 @@ def capacity_against_parameters(
     *,
     count: str = "num_parameters",
     hue: str | Iterable[str] | Hues | None = None,
+    published: str | pd.DataFrame | None = None,
     legend: str | Entries | None = "right",
 ) -> Axes:
     """A point for each configuration with its 95 % interval, and laws of ``memcap.fits`` through each line of them.
@@ -46,7 +48,8 @@ def capacity_against_parameters(
     laws, which the note of the fit may not tell apart. Nothing is drawn beyond the points.
 
     Horizontal: ``count``, one of num_parameters, num_parameters_without_head, num_parameters_effective. Vertical: the
-    capacity in the comparison's y (bits). Both are logarithmic where either spans a factor of 50. hue: compared keys
+    capacity in the comparison's y (bits). Both are logarithmic where either spans a factor of 50. published: of a
+    preset (``memory2/width``) or a table with the columns of ``memcap.published``, drawn as stars. hue: compared keys
     that colours tell apart; None: those beside ``axes.x``. Raises BadInput where there is one count of parameters only.
     """
     comparison = as_comparison(comparison_or_frame)
@@ -67,6 +70,7 @@ def capacity_against_parameters(
         if not hues.many:
             name = f"{hues.label(key)}: " if len(hues.values) > 1 else ""
             handles.append(_entry(f"{name}{_law_text(chosen, comparison)}", key, hues))
+    others = draw_at(ax, comparison, published, table[count].tolist(), hues)
     wide = _spans(table[count]) or _spans(table[value])
     scale(ax.xaxis, table[count], logarithmic=wide)
     scale(ax.yaxis, table[value], logarithmic=wide and bool((table[value] > 0).all()))
@@ -76,7 +80,7 @@ def capacity_against_parameters(
     finish(ax, f"P ({NAMES.get(count, count)})", f"capacity ({what})")
     if isinstance(legend, str):
         hues.color_bar(ax)
-    place_legend(ax, [*handles, *_styles(comparison, count, hues)], hues.legend_title(), legend)
+    place_legend(ax, [*handles, *_styles(comparison, count, hues), *others], hues.legend_title(), legend)
     return ax
 
 

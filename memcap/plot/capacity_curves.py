@@ -20,6 +20,7 @@ from memcap.plot.given import as_comparison
 from memcap.plot.hues import Hues, configurations_to_draw
 from memcap.plot.lines import CROWDED, by_configuration, draw_diamonds, mark
 from memcap.plot.panel import GREY, Entries, axes_or_new, finish, from_zero, place_legend, scale
+from memcap.plot.published import draw_over_n
 
 
 def capacity_curves(
@@ -27,6 +28,7 @@ def capacity_curves(
     ax: Axes | None = None,
     *,
     hue: str | Iterable[str] | Hues | None = None,
+    published: str | pd.DataFrame | None = None,
     legend: str | Entries | None = "right",
 ) -> Axes:
     """What is memorized against N, a line for each configuration with its 95 % bootstrap band over seeds.
@@ -36,6 +38,9 @@ def capacity_curves(
     its line, since seeds that chose N do not measure there. Dotted: N log2 V, all labels memorized. Stars: exact
     references where one is known (Cover's N = 2n of a plane). Dashed: the exact optimum of linear models on the same
     samples, where ``memcap.oracle`` was asked. Crosses: an N at which runs diverged (they count 0).
+
+    published: of a preset (``memory2/width``) or a table with the columns of ``memcap.published``: stars, or dashes
+    at the right edge where a number has no N.
 
     Horizontal: N in samples. Vertical: the comparison's y (bits, or samples). Both turn logarithmic where N spans two
     decades. hue: compared keys that colours tell apart. legend: ``right``, ``below`` or None. Of more than forty
@@ -55,6 +60,7 @@ def capacity_curves(
     known = (
         curves[["num_samples", "diagonal"]].dropna().drop_duplicates("num_samples").sort_values("num_samples")
     )
+    others = draw_over_n(ax, comparison, published, comparison.quantity.metric, hues)
     _scale_vertically(ax, curves, wide)
     if len(known):
         line = Line2D(
@@ -66,7 +72,7 @@ def capacity_curves(
     if isinstance(legend, str):
         hues.color_bar(ax)
     place_legend(
-        ax, [*hues.handles(), *_marks(comparison, bool(len(known)))], hues.legend_title(note), legend
+        ax, [*hues.handles(), *_marks(comparison, bool(len(known))), *others], hues.legend_title(note), legend
     )
     return ax
 

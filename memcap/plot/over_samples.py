@@ -22,7 +22,8 @@ from memcap.plot.panel import Entries, axes_or_new, finish, place_legend, scale
 class LinesOverSamples:
     """A metric at the end of training against N, a line for each configuration.
 
-    figure: what the message calls it. Raises BadInput where the metric was not measured, or at one N only.
+    geometric: means, and only values above 0; otherwise arithmetic means of all. figure: what the message calls it.
+    Raises BadInput where the metric was not measured, or at one N only.
     """
 
     def __init__(
@@ -32,11 +33,14 @@ class LinesOverSamples:
         metric: str,
         hue: str | Iterable[str] | Hues | None,
         figure: str,
+        *,
+        geometric: bool = True,
     ) -> None:
         require(comparison.frame, metric)
-        self.table = over_samples(comparison, metric)
+        self.table = over_samples(comparison, metric, geometric=geometric)
         if self.table["num_samples"].nunique() < 2:
-            raise BadInput(f"{figure} needs a positive {metric} at two or more data.num_samples")
+            kind = "a positive " if geometric else ""
+            raise BadInput(f"{figure} needs {kind}{metric} at two or more data.num_samples")
         self.ax = axes_or_new(ax)
         self.hues = Hues.of(comparison, hue, comparison.axes.shown)
         self.note = draw_over_samples(self.ax, comparison, self.table, self.hues)

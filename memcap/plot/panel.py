@@ -143,6 +143,17 @@ def place_legend(
             text.set_parse_math(False)
 
 
+def let_notebooks_draw() -> None:
+    """Lets a notebook show a figure that is no pyplot's: the formatter for it comes with pyplot's first figure only."""
+    if _in_notebook():
+        from IPython.core.getipython import get_ipython
+        from IPython.core.pylabtools import select_figure_formats
+
+        shell: Any = get_ipython()
+        if Figure not in shell.display_formatter.formatters["image/png"]:
+            select_figure_formats(shell, {"png"})
+
+
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None

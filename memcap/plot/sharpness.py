@@ -17,6 +17,7 @@ from memcap.plot.hues import Hues, configurations_to_draw
 from memcap.plot.lines import by_configuration, mark
 from memcap.plot.over_samples import LinesOverSamples
 from memcap.plot.panel import GREY, Entries
+from memcap.plot.published import draw_over_n
 
 LABELS = {RAW: "sharpness λ₁(H)", PRECONDITIONED: "preconditioned λ₁(D⁻¹H)"}
 
@@ -27,6 +28,7 @@ def sharpness(
     *,
     metric: str = RAW,
     hue: str | Iterable[str] | Hues | None = None,
+    published: str | pd.DataFrame | None = None,
     legend: str | Entries | None = "right",
 ) -> Axes:
     """The largest eigenvalue of the loss's Hessian at the end of training against N, a line for each configuration.
@@ -38,6 +40,8 @@ def sharpness(
     2021, arXiv 2103.00065), preconditioned for Adam (Cohen et al. 2022, arXiv 2207.14484); where learning rates make
     it differ among the runs that are drawn it is left out, and the legend says so.
 
+    published: of a preset (``memory1/jamming``) or a table with the columns of ``memcap.published``: stars.
+
     metric: ``sharpness/top_eigenvalue`` or ``sharpness/preconditioned``; in nats per squared weight, the
     second one per step's learning rate. Horizontal: N in samples. Raises BadInput where it was not measured, or at
     one N only.
@@ -46,11 +50,13 @@ def sharpness(
     lines = LinesOverSamples(comparison, ax, metric, hue, "sharpness")
     thresholds = stability_thresholds(comparison, metric)
     common = [thresholds.common] if thresholds and thresholds.common else []
+    others = draw_over_n(lines.ax, comparison, published, metric, lines.hues)
     lines.scale_y(common)
     for threshold in common:
         lines.ax.axhline(threshold, color=GREY, linestyle="--", linewidth=1)
     jumps = _draw_jumps(lines.ax, comparison, lines.table, lines.hues)
-    return lines.finish(LABELS.get(metric, metric), legend, _marks(jumps, thresholds))
+    marks = [*_marks(comparison, jumps, thresholds), *others]
+    return lines.finish(LABELS.get(metric, metric), legend, marks)
 
 
 def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hues) -> bool:
@@ -82,9 +88,11 @@ def _draw_jumps(ax: Axes, comparison: Comparison, table: pd.DataFrame, hues: Hue
     return True
 
 
-def _marks(jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
+def _marks(comparison: Comparison, jumps: bool, thresholds: Thresholds | None) -> Iterator[Artist]:
     if jumps:
         yield mark("jump of λ₁(H), 95 % CI", color="black", marker="|", markersize=9, linewidth=1.4)
+    if not comparison.jamming.empty and comparison.jamming["exact_num_samples"].notna().any():
+        yield mark("largest separable N, exact", color="0.3", linestyle=":")
     if thresholds is not None and thresholds.common is not None:
         yield mark("stability threshold", color=GREY, linestyle="--")
     elif thresholds is not None:

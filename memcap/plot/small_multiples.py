@@ -20,7 +20,7 @@ from memcap.errors import BadInput
 from memcap.plot.capacity_against_parameters import capacity_against_parameters
 from memcap.plot.given import as_comparison, checked_keys, parts, varying
 from memcap.plot.hues import Hues, key_label, value_label
-from memcap.plot.panel import GREY, Entries, place_legend
+from memcap.plot.panel import GREY, Entries, let_notebooks_draw, place_legend
 from memcap.plot.training import LOSSES
 
 PANEL_INCHES = (3.5, 2.5)
@@ -78,6 +78,7 @@ def figure(
     place_legend(panels[0, -1], list(entries.by_label.values()), entries.title, "right")
     hues.color_bar(panels[0, -1])
     _label_outer(panels, len(chosen) * (len(metrics) if metrics else 1), bool(metrics))
+    let_notebooks_draw()
     return made
 
 

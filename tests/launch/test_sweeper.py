@@ -185,6 +185,11 @@ def test_a_preset_brings_its_sweep_and_the_command_line_wins(app: Any, tmp_path:
     assert {cell.config.seed for cell in app.task.cells} == {9}
     app.task.batches.clear()
     Path("table.csv").write_text("data.input_dim\n3\n")
+    # The preset's own words once more are no second sweep.
+    assert set(batch_of(app, *preset, "data.input_dim=5,6")) == {
+        (f"seed={seed}", f"data.input_dim={dim}") for seed in (1, 2) for dim in (5, 6)
+    }
+    app.task.batches.clear()
     assert batch_of(app, *preset, "cells=table.csv") == [
         (f"seed={seed}", "data.input_dim=3") for seed in (1, 2)
     ]

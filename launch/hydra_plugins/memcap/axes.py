@@ -63,7 +63,7 @@ def read_axes(
     given: dict[str, list[str]] = {}
     if table and not any(_name(text) == "cells" for text in arguments):
         axes["cells"] = _read_table(table)
-    for text, override in _parse([*preset, *arguments], config_loader):
+    for place, (text, override) in enumerate(_parse([*preset, *arguments], config_loader)):
         name = _name(text)
         if name == "cells" and table:
             axes["cells"] = _read_table(table)
@@ -75,7 +75,7 @@ def read_axes(
                     f"{text}: {before.keys[0]} is swept already by {'; '.join(given[before.keys[0]])}"
                 )
             axes[axis.keys[0]] = axis
-            if text in arguments:
+            if place >= len(preset):
                 given.setdefault(axis.keys[0], []).append(text)
     return _in_step(_without_columns(axes, [_name(text) for text in arguments], table), zip_keys)
 
