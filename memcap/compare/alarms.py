@@ -42,14 +42,14 @@ def alarms(
     nuisance: Sequence[str] | None = None,
 ) -> list[Alarm]:
     """All alarms of a table of runs (of ``load_frame``, which has the provenance); empty where nothing is wrong."""
-    frame = best_restarts(frame)
+    every, frame = frame, best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     curve = grouping(frame, axes.compared)
     return [
         *duplicate_curves(frame, axes, curve),
-        *null_above_zero(frame),
-        *mixed_provenance(frame, axes, curve),
-        *other_code(frame),
+        *null_above_zero(every),
+        *mixed_provenance(every, axes, grouping(every, axes.compared)),
+        *other_code(every),
         *missing_cells(frame[~_searched(frame)], axes, curve),
     ]
 

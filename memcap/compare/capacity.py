@@ -172,6 +172,8 @@ def _flags(
         yield "choices_differ"
     if (cells.rows["status"] == "diverged").any():
         yield "diverged"
+    if NUM_RESTARTS in cells.rows and cells.rows[NUM_RESTARTS].nunique() > 1:
+        yield "restarts_differ"
     if measured.how not in ("confirmed", "given") and np.isnan(cells.values_SO).any():
         yield "missing_runs"
 

@@ -72,7 +72,7 @@ def compare(
         fits=fits(capacities),
         jamming=jamming(frame, **keys),
         ledger=bits_ledger(frame, selection_seeds=selection, **keys) if has_bits else pd.DataFrame(),
-        alarms=alarms(frame, **keys),
+        alarms=alarms(all_runs, **keys),
         restarts=best_of_restarts(all_runs, capacities.attrs["axes"], capacities.attrs["quantity"]),
         all_runs=all_runs,
     )

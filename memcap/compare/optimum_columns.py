@@ -33,9 +33,11 @@ def with_optimum(table: pd.DataFrame, gaps: Iterable[Path]) -> pd.DataFrame:
 
 
 def with_gaps(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
-    """The same from a table of ``memcap.oracle.linear_runs.optimality_gaps``; columns that were there are replaced."""
+    """The same from a table of ``memcap.oracle.linear_runs.optimality_gaps``; where both have a value, theirs."""
     known = gaps.drop_duplicates("run_id", keep="last").set_index("run_id")
-    columns = {name: table["run_id"].map(known[column]) for column, name in FILES.items()}
+    columns = {name: table["run_id"].map(known[column]).astype(float) for column, name in FILES.items()}
+    for name in set(columns) & set(table.columns):  # of runs that these gaps do not know
+        columns[name] = columns[name].where(columns[name].notna(), table[name].astype(float))
     kept = table.drop(columns=[name for name in columns if name in table])
     joined = pd.concat([kept, pd.DataFrame(columns, index=table.index)], axis=1)
     joined.attrs = table.attrs

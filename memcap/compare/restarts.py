@@ -92,8 +92,10 @@ def _counts(most: int) -> list[int]:
 
 def _rank(frame: pd.DataFrame) -> np.ndarray:
     """What is best is smallest: the final loss, infinite for a run that diverged."""
-    loss = next((name for name in LOSSES if name in frame), None)
-    values = np.zeros(len(frame)) if loss is None else frame[loss].to_numpy(dtype=float, na_value=np.nan)
+    values = np.full(len(frame), np.nan)
+    for name in LOSSES:  # a run has one of them
+        if name in frame:
+            values = np.where(np.isnan(values), frame[name].to_numpy(dtype=float, na_value=np.nan), values)
     lost = (frame["status"] == "diverged").to_numpy() | np.isnan(values)
     return np.where(lost, np.inf, values)
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from memcap.compare.axes import REPLICATE
 from memcap.compare.histories import STEP, load_histories
 from memcap.compare.quantity import Quantity
+from memcap.compare.restarts import best_restarts
 from memcap.errors import BadInput
 from memcap.records.means import mean_and_half_width
 
@@ -39,12 +41,18 @@ def spikes(frame: pd.DataFrame, x: str, hue: Sequence[str] = ("optimizer.learnin
     Columns: the keys; ``num_seeds``; ``bits``, ``bits_low``, ``bits_high`` (mean over seeds, a diverged run counting 0,
     and its 95 % interval by Student's t); ``rise_nats``, the median over seeds of ``largest_rises``;
     ``spiking_share``, of runs that diverged or that a rise took back 0.1 log V at least; ``diverged_share``. Reads all
-    histories, 1.5 ms each.
+    histories, 1.5 ms each. Of restarts the best counts. Raises BadInput where a seed has several runs at equal keys.
     """
+    frame = best_restarts(frame)
     keys = [x, *hue]
     for key in [*keys, CLASSES]:
         if key not in frame:
             raise BadInput(f"{key} is no key of these runs' configuration")
+    if (twice := frame.duplicated([*keys, REPLICATE])).any():
+        seed = frame.loc[twice, REPLICATE].iloc[0]
+        raise BadInput(
+            f"seed {seed} has several runs at equal {' and '.join(keys)}; name what else differs as hue, or take one N"
+        )
     rises = largest_rises(load_histories(frame, [LOSS], at_most=len(frame)))
     table = frame[keys].copy()
     table["bits"] = Quantity.of("bits", frame).values(frame)

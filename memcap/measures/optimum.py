@@ -29,7 +29,7 @@ NAMES = (
     "memorized_samples",
     "separable",
     "gradient_norm",
-    "gap_nats",
+    "decrement_nats",
     "agreement",
     "final_rank_correlation",
     "alignment_rank_correlation",
@@ -57,8 +57,8 @@ def optimum_columns(
     bits_M, losses and correct ([N] of each member): what training stored, of which samples. ``optimum/bits`` is what
     the exact optimum stores, ``gap_bits`` what training is short of it, ``memorized_samples`` those that the optimum
     classifies correctly, ``separable`` 1 where that is all of them (then the optimum is N log2 V and lies at
-    infinity); ``gradient_norm`` and ``gap_nats`` (half the squared Newton decrement) are the optimum's own and prove
-    it. ``agreement`` is the share of samples that both classify correctly or both do not; where the optimum is
+    infinity); ``gradient_norm`` and ``decrement_nats`` (half the squared Newton decrement) are the optimum's own and
+    prove it. ``agreement`` is the share of samples that both classify correctly or both do not; where the optimum is
     finite, hence unique, the rank correlations of its samples' losses are with those at the end of training, and with
     the alignments of ``data_bias``. All NaN where Newton's method does not decide. Arrays: ``correct``, ``loss``.
 
@@ -105,7 +105,7 @@ def _numbers(optimum: SoftmaxOptimum) -> dict[str, float]:
         "memorized_samples": optimum.num_memorized,
         "separable": float(bool(optimum.separability.separable)),
         "gradient_norm": optimum.gradient_norm,
-        "gap_nats": optimum.gap_nats,
+        "decrement_nats": optimum.gap_nats,
     }
 
 

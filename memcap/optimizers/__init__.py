@@ -9,6 +9,7 @@ from __future__ import annotations
 from memcap.config.implementation import implementation
 from memcap.config.run_config import RunConfig
 from memcap.config.schema import LbfgsConfig
+from memcap.errors import BadInput
 from memcap.optimizers.adam import Adam
 from memcap.optimizers.clipping import clip_by_norm_
 from memcap.optimizers.lbfgs import Lbfgs
@@ -27,6 +28,12 @@ def build_optimizer(config: RunConfig) -> Optimizer | Searching:
     """The optimizer of a population, from the configuration of any of its members."""
     if config.optimizer._target_ is not None:
         custom: Optimizer | Searching = implementation(config.optimizer)()
+        searches = isinstance(custom, Searching)
+        if searches != config.optimizer.searches:
+            raise BadInput(
+                f"optimizer._target_={config.optimizer._target_}: its Config must say searches = {searches}, which"
+                " decides what schedules and batches it meets"
+            )
         return custom
     if isinstance(config.optimizer, LbfgsConfig):
         return Lbfgs(config.optimizer.history)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from memcap.compare.optimum_columns import SEPARABLE_SIZE, with_gaps
-from memcap.oracle.linear_runs import linear_runs, optimality_gaps
-from memcap.oracle.problem import LinearProblem
-from memcap.oracle.threshold import largest_separable
+from memcap.oracle.linear_runs import linear_runs, optimality_gaps, questions
+from memcap.oracle.report import PROBLEM, thresholds
 
-PROBLEM = ["data.input_dim", "data.num_classes", "seed", "model.bias"]
+OF_SEED = [*PROBLEM, "seed"]
 
 
 def with_exact_optimum(runs: pd.DataFrame) -> pd.DataFrame:
@@ -30,12 +29,9 @@ def with_separable_size(runs: pd.DataFrame) -> pd.DataFrame:
     ``memcap.plot.sharpness`` take the median over seeds. By bisection with proofs (``memcap.oracle.threshold``), 1 to
     100 s for each input dimension and seed. Raises BadInput as ``with_exact_optimum``.
     """
+    found = thresholds(list(questions(runs)), linear_programs=False)
+    size_of = found.set_index(OF_SEED)["separable_num_samples"].to_dict()
     linear = linear_runs(runs)
-    sizes: dict[tuple[object, ...], int] = {}
-    for key in linear[PROBLEM].drop_duplicates().itertuples(index=False, name=None):
-        input_dim, num_classes, seed, bias = key
-        problem = LinearProblem(int(input_dim), int(num_classes), int(seed), bool(bias))
-        sizes[key] = largest_separable(problem, linear_programs=False).num_samples
-    own = [sizes[key] for key in linear[PROBLEM].itertuples(index=False, name=None)]
+    own = [size_of[key] for key in linear[OF_SEED].itertuples(index=False, name=None)]
     column = pd.Series(own, index=linear.index, dtype=float)
     return runs.assign(**{SEPARABLE_SIZE: column.reindex(runs.index)})

@@ -12,6 +12,15 @@ from memcap.errors import BadInput
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.softmax_optimum import softmax_optimum
 
+ANSWERS = (
+    "optimum_bits",
+    "optimum_memorized",
+    "separable",
+    "gradient_norm",
+    "gap_nats",
+    "margin_at_least",
+    "margin_at_most",
+)
 KEYS = ("data.input_dim", "data.num_classes", "model.bias", "data.num_samples", "seed")
 
 
@@ -52,8 +61,9 @@ def optimality_gaps(
     Columns beside run_id and the problem's keys: ``bits``, ``optimum_bits``, ``gap_bits`` (at least 0, up to the
     rounding of the run's float32 loss; NaN for a run without a loss), ``memorized`` (samples, of the run),
     ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
-    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof). Runs that differ only in
-    how they were trained share an optimum; ``said(done, total)`` is told how many of them are found.
+    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN where Newton's method
+    has not decided. Runs that differ only in how they were trained share an optimum; ``said(done, total)`` is told how
+    many of them are found.
     """
     runs = linear_runs(frame)
     solved: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -89,7 +99,10 @@ def _problem(row: Mapping[Any, Any]) -> tuple[int, int, bool, int, int]:
 
 def _solve(input_dim: int, num_classes: int, bias: bool, num_samples: int, seed: int) -> dict[str, Any]:
     problem = LinearProblem(input_dim, num_classes, seed, bias)
-    optimum = softmax_optimum(*problem.samples(num_samples), num_classes)
+    try:
+        optimum = softmax_optimum(*problem.samples(num_samples), num_classes)
+    except RuntimeError:  # undecided after all its steps
+        return dict.fromkeys(ANSWERS, float("nan"))
     return {
         "optimum_bits": optimum.bits,
         "optimum_memorized": optimum.num_memorized,

@@ -57,7 +57,7 @@ def capacity_against_key(
     marks: list[Artist] = draw_at(ax, comparison, published, list(places_C), hues)
     sizes = comparison.curves["num_samples"].unique()
     diagonal = comparison.curves["diagonal"].dropna().unique()
-    if len(sizes) == 1 and len(diagonal):
+    if len(sizes) == 1 and len(diagonal) and np.allclose(diagonal, diagonal[0], rtol=1e-3):
         ax.axhline(diagonal[0], color=GREY, linestyle=":", linewidth=1.2, zorder=1)
         marks.append(mark("all memorized", color=GREY, linestyle=":"))
     scale(ax.yaxis, [])

@@ -125,3 +125,26 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
 def test_restart_is_no_axis_to_choose() -> None:
     with pytest.raises(BadInput, match="restart has its part already"):
         capacity(restarted(), x="restart")
+
+
+def test_losses_of_two_kinds_are_each_run_s_own() -> None:
+    frame = restarted(3)
+    other = frame["data.num_samples"] == 150
+    loss = frame["restart"].map({0: 0.5, 1: 0.1, 2: 0.01})
+    frame["train/loss_nats"] = loss.where(~other)
+    frame["train/loss_mse"] = loss.where(other)
+    assert best_restarts(frame)["restart"].tolist() == [2] * 6
+
+
+def test_a_best_of_many_beside_a_best_of_few_is_flagged() -> None:
+    frame = restarted(4)
+    assert "restarts_differ" not in capacity(frame)["flags"].iloc[0]
+    fewer = frame[(frame["restart"] == 0) | (frame["data.num_samples"] == 100)]
+    assert "restarts_differ" in capacity(fewer)["flags"].iloc[0]
+
+
+def test_alarms_look_at_every_restart() -> None:
+    frame = restarted(2)
+    frame["eval/null/bits"], frame["eval/null/bits_standard_error"] = -5.0, 1.0
+    frame.loc[frame["restart"] == 0, "eval/null/bits"] = 50.0  # never the best one
+    assert "null_above_0" in {alarm.kind for alarm in compare(frame).alarms}

@@ -63,3 +63,13 @@ def test_shares_over_a_key(tmp_path: Path) -> None:
     assert table["rise_nats"].tolist() == pytest.approx([(0.05 + 0.6) / 2, 0.05])
     with pytest.raises(BadInput, match=r"activation\.frequency is no key"):
         spikes(frame, "activation.frequency")
+
+
+def test_seeds_are_counted_once() -> None:
+    frame = synthetic_frame(
+        widths=(8,), sizes=(50, 60), seeds=(0, 1), bits=lambda width, size, seed, rate: 10.0
+    )
+    with pytest.raises(
+        BadInput, match=r"seed 0 has several runs at equal model\.width and optimizer\.learning_rate"
+    ):
+        spikes(frame, "model.width")

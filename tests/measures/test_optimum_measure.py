@@ -46,7 +46,7 @@ def test_the_gap_closes_as_training_goes_on(here: Path, bias: bool) -> None:
     assert trained["optimum/agreement"] == 1
     assert trained["optimum/final_rank_correlation"] > 0.999
     assert trained["optimum/memorized_samples"] == at_optimum["correct"].sum() < 40
-    assert trained["optimum/gap_nats"] <= 1e-12
+    assert trained["optimum/decrement_nats"] <= 1e-12
 
 
 def test_separable_samples_have_all_bits_and_no_finite_optimum(here: Path) -> None:

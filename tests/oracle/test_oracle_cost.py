@@ -9,7 +9,7 @@ import pytest
 
 from memcap.errors import BadInput
 from memcap.oracle.__main__ import main
-from memcap.oracle.cost import check_time, expected_threshold, predicted_s
+from memcap.oracle.cost import check_time, predicted_s, rough_threshold
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.threshold import largest_separable
 
@@ -43,7 +43,7 @@ def test_time_is_of_the_order_that_is_predicted() -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, 5, 10])
-def test_thresholds_are_expected_where_they_are(num_classes: int) -> None:
+def test_thresholds_are_of_the_order_that_is_assumed(num_classes: int) -> None:
     problem = LinearProblem(8, num_classes, 0)
     found = largest_separable(problem, linear_programs=False).num_samples
-    assert 0.5 < expected_threshold(problem) / found < 2.2
+    assert 0.8 < rough_threshold(problem) / found < 2.2
