@@ -81,7 +81,7 @@ def find_axes(
     chosen = NUISANCES if nuisance is None else tuple(nuisance)
     nuisances = tuple(key for key in varying if key in chosen and key not in placed)
     compared = _by_sweep([key for key in varying if key not in nuisances], frame.attrs.get("axes", ()))
-    compared, follow_size = _without_followers_of_size(frame, compared, nuisances)
+    compared, follow_size = _without_followers_of_size(frame, compared, nuisances, placed)
     following = _following(frame, compared, placed)
     apart = [key for key in compared if key not in following]
     x = x or _axis_of_parameters(frame, apart, placed) or next((k for k in apart if k not in placed), None)
@@ -124,7 +124,7 @@ def _by_sweep(keys: Iterable[str], swept: Sequence[str]) -> list[str]:
 
 
 def _without_followers_of_size(
-    frame: pd.DataFrame, compared: Sequence[str], nuisances: Sequence[str]
+    frame: pd.DataFrame, compared: Sequence[str], nuisances: Sequence[str], placed: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Keys that nobody swept and that move with N, say a budget, are not compared: they would cut a curve into points.
 
@@ -134,13 +134,19 @@ def _without_followers_of_size(
     swept = frame.attrs.get("axes", ())
     if not swept or SIZE not in frame or _distinct(frame[SIZE]) < 2:
         return list(compared), follow
+    asked = [key for key in compared if key in placed or _is_swept(key, swept)]
     for key in compared:
-        if key in swept:
+        if key in asked:
             continue
-        others = [other for other in compared if other != key and other in swept]
+        others = [other for other in compared if other in asked]
         if not _determines(frame, others, key) and _determines(frame, [*others, *nuisances, SIZE], key):
             follow.append(key)
     return [key for key in compared if key not in follow], follow
+
+
+def _is_swept(key: str, swept: Sequence[str]) -> bool:
+    """Whether somebody swept the key, or the group that it is of: ``optimizer=adam,lbfgs`` sweeps its learning rate."""
+    return any(key == axis or key.startswith(f"{axis}.") for axis in swept)
 
 
 def _following(frame: pd.DataFrame, compared: Sequence[str], placed: Sequence[str]) -> list[str]:

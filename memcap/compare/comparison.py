@@ -70,7 +70,7 @@ def compare(
         capacity=capacities,
         curves=curves(frame, y=y, **keys),
         fits=fits(capacities),
-        jamming=jamming(frame, **keys),
+        jamming=jamming(frame, y=y, **keys),
         ledger=bits_ledger(frame, selection_seeds=selection, **keys) if has_bits else pd.DataFrame(),
         alarms=alarms(all_runs, **keys),
         restarts=best_of_restarts(all_runs, capacities.attrs["axes"], capacities.attrs["quantity"]),

@@ -47,6 +47,7 @@ def jamming(
     frame: pd.DataFrame,
     *,
     metric: str = "sharpness/top_eigenvalue",
+    y: str = "bits",
     x: str | None = None,
     hue: str | None = None,
     facet: str | None = None,
@@ -58,14 +59,14 @@ def jamming(
     Columns: compared keys, ``jump`` (True or False; None with fewer than four N), ``jump_num_samples``,
     ``jump_low``, ``jump_high``, ``jump_factor``, ``p_value``, ``best_num_samples`` (of all seeds),
     ``exact_num_samples`` where it is known (``references.exact_num_samples``). Runs at the nuisance values that are
-    best for bits; sharpness ≤ 0 is left out.
+    best for ``y``; sharpness ≤ 0 is left out.
     """
     frame = best_restarts(frame)
     axes = find_axes(frame, x=x, hue=hue, facet=facet, nuisance=nuisance)
     rows: list[dict[str, Any]] = []
     if metric not in frame or "memory/bits" not in frame:
         return pd.DataFrame()
-    for cells in configurations(frame, axes, Quantity.of("bits", frame)):
+    for cells in configurations(frame, axes, Quantity.of(y, frame)):
         best = best_option(cells.values_SO)
         jump = _of_configuration(cells, best, metric, seed)
         first = cells.rows.iloc[0]

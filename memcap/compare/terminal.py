@@ -124,7 +124,7 @@ def restart_lines(comparison: Comparison) -> Iterator[str]:
             for count, mean, high in zip(found["best_of"], found["mean"], found["ci_high"], strict=True)
         ]
         where = configuration_name(row, axes.shown)
-        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)}"
+        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)} (all seeds at this N)"
 
 
 def optimum_lines(comparison: Comparison) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +12,11 @@ import numpy as np
 from memcap.errors import BadInput
 from memcap.oracle.problem import LinearProblem
 
-ASKED_ABOVE_S = 600.0
+SAID_ABOVE_S, ASKED_ABOVE_S = 60.0, 600.0
 NEWTON_STEPS = 15  # of one optimum: 4 to 25, by how close to separable it is
 BISECTIONS = 10
-PROGRAM_S = 1e-6  # of a linear program, for each constraint times variable: 0.03 s at D = V = 10, 6 s at D = 20, V = 40
+# A linear program: 6 s at D = 20, V = 40, and with constraints times variables to the power of 1.6.
+PROGRAM_S, PROGRAM_SIZE, PROGRAM_POWER = 6.0, 6e6, 1.6
 
 
 def check_time(asked: Mapping[LinearProblem, Sequence[int]], *, programs: bool, force: bool) -> None:
@@ -24,6 +26,9 @@ def check_time(asked: Mapping[LinearProblem, Sequence[int]], *, programs: bool, 
     that is confirmed by linear programs.
     """
     seconds = predicted_s(asked, programs=programs)
+    if seconds > SAID_ABOVE_S and (force or seconds <= ASKED_ABOVE_S):
+        fewer = "; programs=0 is faster" if programs else ""
+        print(f"memcap: exact answers take about {_in_words(seconds)}{fewer}", file=sys.stderr, flush=True)
     if seconds <= ASKED_ABOVE_S or force:
         return
     largest = max(asked, key=num_equations)
@@ -42,7 +47,8 @@ def predicted_s(asked: Mapping[LinearProblem, Sequence[int]], *, programs: bool)
         operations += sum(newton_operations(problem, size) for size in sizes)
         operations += BISECTIONS * newton_operations(problem, threshold)
         constraints = threshold * (problem.num_classes - 1)
-        of_programs += 2 * PROGRAM_S * constraints * num_equations(problem) * programs
+        size = constraints * num_equations(problem) / PROGRAM_SIZE
+        of_programs += 2 * PROGRAM_S * size**PROGRAM_POWER * programs
     return operations / _operations_per_s() + of_programs
 
 

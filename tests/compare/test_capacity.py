@@ -189,3 +189,23 @@ def test_neither_the_order_of_rows_nor_names_matter(draw: int, shift: int) -> No
     pd.testing.assert_frame_equal(
         table.drop(columns="model.width"), other.drop(columns="model.width"), rtol=1e-12
     )
+
+
+def test_parts_that_bring_a_learning_rate_of_their_own_are_compared() -> None:
+    """``optimizer=adam,lbfgs``: the rate determines the optimizer, yet nobody asked for the better one."""
+    parts = []
+    for kind, rate, lift in (("adam", 0.01, 0.0), ("lbfgs", 1.0, 40.0)):
+        part = synthetic_frame(
+            sizes=(100, 150),
+            seeds=range(3),
+            bits=lambda width, size, seed, rate, lift=lift: size + seed + lift,
+        )
+        part["optimizer.kind"], part["optimizer.learning_rate"] = kind, rate
+        part["run_id"] = [f"{kind[0]}{text[1:]}" for text in part["run_id"]]
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    frame.attrs = {**parts[0].attrs, "axes": ["optimizer", "data.num_samples", "seed"]}
+    table = capacity(frame)
+    assert table["optimizer.kind"].tolist() == ["adam", "lbfgs"]
+    frame.attrs["axes"] = ["data.num_samples", "seed"]
+    assert capacity(frame, x="optimizer.kind")["optimizer.kind"].tolist() == ["adam", "lbfgs"]
