@@ -171,7 +171,12 @@ def assert_same_member(found: Look, place: int, expected: Look) -> None:
     assert_same_row(found.updated_rows[place], expected.updated_rows[0])
     assert_close(found.final_MP[place], expected.final_MP[0], SEVERAL_STEPS, "parameters after several steps")
     assert_same_row(found.end_rows[place], expected.end_rows[0])
-    assert found.arrays[place].keys() == expected.arrays[0].keys() == {"samples", "spectrum"}
+    assert found.arrays[place].keys() == expected.arrays[0].keys()
+    assert expected.arrays[0].keys() - {"optimum"} == {"samples", "spectrum"}  # linear layers have an optimum
+    for name, values_N in expected.arrays[0].get("optimum", {}).items():
+        np.testing.assert_allclose(
+            found.arrays[place]["optimum"][name], values_N, rtol=MEASURES, err_msg=name
+        )
     for name, values_N in expected.arrays[0]["samples"].items():
         found_N = found.arrays[place]["samples"][name]
         np.testing.assert_allclose(found_N, values_N, rtol=MEASURES, atol=MEASURES, err_msg=name)

@@ -81,7 +81,8 @@ def _linear_decay(
 ) -> FloatArray:
     """1, then a straight line that has the floor at the last step."""
     decay_steps_M = np.minimum(decay_fraction_M * total_steps, np.maximum(total_steps - warmup_M, 0))
-    positive_M = np.where(decay_steps_M > 0, decay_steps_M, 1)
+    # A decay of less than a step is over within it, however short: 1 / 1e-313 would overflow.
+    positive_M = np.where(decay_steps_M > 0, np.maximum(decay_steps_M, 1e-9), 1)
     height_KM = np.clip((total_steps - 1 - step_K1) / positive_M, 0, 1)
     height_KM = np.where(decay_steps_M > 0, height_KM, 1)
     return height_KM + (1 - height_KM) * floor_M

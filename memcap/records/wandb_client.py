@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -172,10 +173,18 @@ def _hush() -> None:
     say = threading.excepthook
 
     def say_what_is_not_the_clients(args: threading.ExceptHookArgs) -> None:
-        if args.thread is None or not args.thread.name.startswith("wandb-"):
+        if not _of_the_client(args):
             say(args)
 
     threading.excepthook = say_what_is_not_the_clients
+
+
+def _of_the_client(args: threading.ExceptHookArgs) -> bool:
+    """Whether a thread is the client's: by its name, or by what it was started with (``NetStatThr`` and others)."""
+    if args.thread is not None and args.thread.name.startswith("wandb-"):
+        return True
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(args.exc_traceback))
+    return next((name for name in modules if name != "threading"), "").partition(".")[0] == "wandb"
 
 
 def remove_fragment(folder: Path, run_id: str, since: float) -> None:

@@ -141,7 +141,7 @@ def test_every_kind_has_an_option_and_every_group_a_folder() -> None:
         assert {options(path)["kind"] for path in OPTIONS if path.parent.name == group} == set(kinds)
         assert all(kind == schema.kind for kind, schema in kinds.items())
     folders = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == {*GROUPS, "experiment", "size", "hydra", "launcher"}
+    assert folders == {*GROUPS, "experiment", "size", "hydra", "launcher", "leaderboard"}
 
 
 def test_keys_outside_groups_are_those_of_the_schema() -> None:

@@ -25,8 +25,8 @@ from memcap.hydra_session import HydraSession, SweepTask
 
 PRESETS = sorted(
     str(path.relative_to(CONF / "experiment").with_suffix(""))
-    for folder in ("memory1", "memory2")
-    for path in (CONF / "experiment" / folder).glob("*.yaml")
+    for pattern in ("memory1/*.yaml", "memory2/*.yaml", "optimizers.yaml")
+    for path in (CONF / "experiment").glob(pattern)
 )
 # What a capacity is counted in, along which key, and how many configurations there are.
 DRAWN = {
@@ -37,7 +37,7 @@ DRAWN = {
     "memory2/depth3": ("bits", "model.width", 4),
     "memory2/depth3_joint": ("bits", "model.width", 4),
     "memory2/linear": ("bits", "data.input_dim", 5),
-    "memory2/optimizers": ("bits", "optimizer.kind", 2),
+    "optimizers": ("bits", "optimizer.kind", 2),
     "memory2/sine": ("bits", "activation.frequency", 7),
     "memory2/width": ("bits", "model.width", 4),
 }
@@ -50,12 +50,12 @@ PAPER = {
     "memory2/depth3": 4 * 20,
     "memory2/depth3_joint": 4 * 20,
     "memory2/linear": 5 * 10,
-    "memory2/optimizers": 2 * 4,
+    "optimizers": 2 * 4,
     "memory2/sine": 7,
     "memory2/width": 4 * 20,
 }
 # Two optimizers at one budget: no search would choose for both.
-WITHOUT_FULL = {"memory2/optimizers"}
+WITHOUT_FULL = {"optimizers"}
 
 
 def memcap_train(*arguments: str) -> tuple[int, str]:
@@ -131,7 +131,7 @@ def test_paper_is_the_published_grid(preset: str) -> None:
     assert len({cell.run_id for cell in cells}) == len(cells) == PAPER[preset]
     configs = [cell.config for cell in cells]
     assert {(c.budget.steps, c.seed, c.data.batch_size) for c in configs} == {(10_000, 0, None)}
-    kinds = {"adam", "lbfgs"} if preset == "memory2/optimizers" else {"adam"}
+    kinds = {"adam", "lbfgs"} if preset == "optimizers" else {"adam"}
     assert {(c.optimizer.kind, c.optimizer.learning_rate) for c in configs} == {(k, 0.01) for k in kinds}
 
 
