@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-import wandb
+from wandb.sdk.lib import runid
 
 from memcap.records import wandb_client
 
@@ -18,7 +18,7 @@ def test_only_the_clients_threads_are_silent(monkeypatch: pytest.MonkeyPatch) ->
     own = threading.Thread(target=lambda: 1 / 0, name="own")
     named = threading.Thread(target=lambda: 1 / 0, name="wandb-loop")
     # Its target is a function of the client, as that of the thread that asks for the network's status.
-    started = threading.Thread(target=wandb.util.generate_id, args=("no length",), name="NetStatThr")
+    started = threading.Thread(target=runid.generate_id, args=("no length",), name="NetStatThr")
     for thread in (own, named, started):
         thread.start()
         thread.join()
