@@ -40,7 +40,7 @@ def command(arguments: Sequence[str]) -> int:
 
     from memcap.leaderboard.told import print_places, print_ranking, write_ranking
 
-    if board.table.empty:
+    if board.table["bits"].isna().all():
         print("memcap: no activation has a run with a result", file=sys.stderr)
         return 1
     print_ranking(board.table, board.protocol)

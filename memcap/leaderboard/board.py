@@ -81,8 +81,9 @@ def rank(asked: Asked, session: HydraSession, command: str) -> Board:
 
     claim(study, protocol, new)
     with torch_threads_restored():
-        frame, num_failed = train_lacking(protocol, entries, study, session, command)
-    return Board(ranking(frame, entries, protocol, names), protocol, study, num_failed)
+        trained = train_lacking(protocol, entries, study, session, command)
+    table = ranking(trained.frame, entries, protocol, names, trained.asked)
+    return Board(table, protocol, study, trained.num_failed)
 
 
 def _candidates(asked: Asked) -> list[Entry]:

@@ -26,15 +26,15 @@ def print_ranking(table: pd.DataFrame, protocol: Protocol) -> None:
     half = (table["ci_high"] - table["ci_low"]) / 2
     columns = [
         Column("formula", table["formula"].tolist(), 3),
-        Column("rate", [f"{rate:g}" for rate in table["learning_rate"]]),
-        Column("bits", [number(value, "{:.1f}") for value in table["bits"]]),
+        Column("rate", [_number(rate, "{:g}") for rate in table["learning_rate"]]),
+        Column("bits", [_number(value, "{:.1f}") for value in table["bits"]]),
         Column("95 % CI", ["-" if h != h else f"± {h:.1f}" for h in half]),
-        Column("bits/param", [f"{value:.3f}" for value in table["bits_per_parameter"]], 1),
+        Column("bits/param", [_number(value, "{:.3f}") for value in table["bits_per_parameter"]], 1),
         Column("of N log2 V", ["-" if share != share else f"{share:.0%}" for share in table["share"]], 2),
-        Column("diverged", [f"{share:.0%}" if share else "-" for share in table["diverged_share"]], 4),
+        Column("diverged", [f"{share:.0%}" if share > 0 else "-" for share in table["diverged_share"]], 4),
         Column("behind leader", [_behind(row) for row in rows]),
     ]
-    names = [f"{row['rank']:>2} {row['name']}{' *' if row['added'] else ''}" for row in rows]
+    names = [f"{_place(row):>2} {row['name']}{' *' if row['added'] else ''}" for row in rows]
     print_columns("activation", names, columns)
     print()
     for line in _meaning(table, protocol):
@@ -60,6 +60,8 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
             f"ceiling:  {', '.join(full['name'])}: all samples are memorized, so this is no ranking of what they can"
             " store; take more with data.num_samples="
         )
+    if lacking := [f"{row['name']} ({row['missing']})" for row in table.to_dict("records") if row["missing"]]:
+        yield f"missing:  runs without a result: {', '.join(lacking)}"
     if edge := [
         name for name, flags in zip(table["name"], table["flags"], strict=True) if "nuisance_edge" in flags
     ]:
@@ -98,7 +100,17 @@ def print_places(
         )
 
 
+def _number(value: float, form: str) -> str:
+    return number(None if value != value else value, form)
+
+
+def _place(row: dict[str, Any]) -> str:
+    return str(row["rank"]) if row["num_seeds"] else "-"
+
+
 def _behind(row: dict[str, Any]) -> str:
+    if not row["num_seeds"]:
+        return "no result"
     if row["rank"] == 1:
         return "leader"
     half = (row["behind_high"] - row["behind_low"]) / 2

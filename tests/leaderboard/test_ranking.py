@@ -8,6 +8,7 @@ import pytest
 from leaderboard_cases import RELU, SILU, WAVE, runs, small_protocol
 from scipy import stats
 
+from memcap.leaderboard.choosing import Trial
 from memcap.leaderboard.entry import Entry
 from memcap.leaderboard.ranking import holm, ranking
 from memcap.leaderboard.told import print_ranking
@@ -72,11 +73,38 @@ def test_what_diverged_everywhere_is_at_the_bottom_with_0_bits() -> None:
     assert alone["bits"].tolist() == [0.0]
 
 
-def test_an_activation_without_fresh_runs_is_no_row() -> None:
+def test_an_activation_without_fresh_runs_is_last_and_says_what_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     half = runs(WAVE, CHOOSING, lambda rate, seed: 700.0)
     frame = pd.concat([own(RELU, 600, 6), half], ignore_index=True)
-    assert ranking(frame, [RELU, WAVE, SILU], PROTOCOL)["name"].tolist() == ["relu"]
-    assert ranking(pd.DataFrame(), [RELU], PROTOCOL).empty
+    table = ranking(frame, [SILU, WAVE, RELU], PROTOCOL)
+    assert table["name"].tolist() == ["relu", "silu", "wave"]
+    assert table["missing"].tolist() == ["", "2 of 2 choosing, 3 of 3 fresh", "3 of 3 fresh"]
+    assert table["num_seeds"].tolist() == [3, 0, 0]
+    assert table.iloc[1:][["bits", "behind", "p_holm"]].isna().all(axis=None)
+    assert table["told_apart"].tolist() == [False] * 3
+    print_ranking(table, PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["1", "-", "-"]
+    assert [line.rstrip().endswith("no result") for line in lines[1:4]] == [False, True, True]
+    assert (
+        "missing:  runs without a result: silu (2 of 2 choosing, 3 of 3 fresh), wave (3 of 3 fresh)" in lines
+    )
+    assert "nan" not in "".join(lines)
+    none = ranking(pd.DataFrame(), [RELU], PROTOCOL)
+    assert none[["bits", "behind"]].isna().all(axis=None)
+
+
+def test_a_failed_choosing_run_does_not_hide_the_rate_beyond_the_edge() -> None:
+    protocol = small_protocol("leaderboard.extra_rates=1")
+    grid = [(rate, seed) for rate in (0.01, 0.03, 0.1, 0.3) for seed in (0, 1) if (rate, seed) != (0.01, 0)]
+    known = [*grid, *((0.3, seed) for seed in protocol.fresh)]
+    frame = runs(RELU, known, lambda rate, seed: 1000 * rate + seed % 2)
+    (row,) = ranking(frame, [RELU], protocol, asked={Trial(RELU, 0.01, 0)}).to_dict("records")
+    assert (row["learning_rate"], row["num_seeds"]) == (0.3, 3)
+    assert row["bits"] == pytest.approx(300 + 1 / 3)
+    assert row["missing"] == "1 of 8 choosing"
 
 
 def test_holm_by_hand_and_never_below_plain() -> None:
