@@ -37,10 +37,10 @@ def ranking(
     bits, ci_low, ci_high       mean over the fresh seeds there, a diverged run counting 0, and its 95 % interval
                                 (Student's t over seeds)
     bits_per_parameter, share   of all parameters; of what all samples are worth, N log2 V
-    diverged_share, num_seeds   of the fresh runs
+    diverged_share, num_seeds   of the fresh runs that have a result: a row with fewer seeds is ranked by those
     behind, _low, _high         bits of the leader minus these on the same fresh seeds, with a paired 95 % interval
-    p_holm, told_apart          of a paired t test of ``behind`` = 0, corrected for all rows (Holm 1979); below 0.05.
-                                NaN and False for the leader
+    p_holm, told_apart          of a paired t test of ``behind`` = 0, corrected for all rows that have one (Holm 1979);
+                                below 0.05. NaN and False for the leader, and with fewer than two equal seeds
     missing                     which runs have no result, as in "8 of 8 fresh"; bits are NaN where all fresh ones lack
     flags, num_parameters       of ``memcap.compare.capacity``; ``nuisance_edge``: the best rate is still at an edge
     ==========================  ==================================================================================
@@ -130,7 +130,7 @@ def _missing(runs: pd.DataFrame, choice: Choice, protocol: Protocol) -> str:
 
 
 def _behind(leader: dict[int, float], own: dict[int, float]) -> tuple[float, float, float, float]:
-    """Mean difference over the seeds that both have, its 95 % interval, and the p of a paired t test."""
+    """Mean difference over the seeds that both have, its 95 % interval, and the p of a paired t test (none of one)."""
     from scipy.special import stdtr
 
     differences = [leader[seed] - own[seed] for seed in sorted(leader.keys() & own.keys())]
@@ -140,7 +140,7 @@ def _behind(leader: dict[int, float], own: dict[int, float]) -> tuple[float, flo
         return (np.nan,) * 4
     mean, half = mean_and_half_width(differences)
     if half is None:
-        return mean, np.nan, np.nan, 1.0
+        return mean, np.nan, np.nan, np.nan
     error = float(np.std(differences, ddof=1)) / len(differences) ** 0.5
     t = abs(mean) / error if error else (np.inf if mean else 0.0)
     return mean, mean - half, mean + half, float(2 * stdtr(len(differences) - 1, -t))

@@ -13,6 +13,7 @@ from memcap.compare.capacity import DIAGONAL_SHARE
 from memcap.compare.comparison import csv_text
 from memcap.leaderboard.protocol import FOLDER, Protocol
 from memcap.records import atomic
+from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
 from memcap.records.table import Column, number, print_columns
 
@@ -34,6 +35,9 @@ def print_ranking(table: pd.DataFrame, protocol: Protocol) -> None:
         Column("diverged", [f"{share:.0%}" if share > 0 else "-" for share in table["diverged_share"]], 4),
         Column("behind leader", [_behind(row) for row in rows]),
     ]
+    expected = protocol.options.fresh_seeds
+    if (table["num_seeds"] != expected).any():
+        columns.insert(2, Column("seeds", [f"{count} of {expected}" for count in table["num_seeds"]]))
     names = [f"{_place(row):>2} {row['name']}{' *' if row['added'] else ''}" for row in rows]
     print_columns("activation", names, columns)
     print()
@@ -50,10 +54,10 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
     )
     if table["added"].any():
         yield "*:        asked for now"
-    if len(table) > 1:
+    if num_tests := int(table["p_holm"].notna().sum()):
         yield (
             f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, Holm over"
-            f" the other {len(table) - 1}); ± are single 95 % intervals"
+            f" {counted(num_tests, 'test')}); ± are single 95 % intervals"
         )
     if len(full := table[table["share"] >= DIAGONAL_SHARE]):
         yield (

@@ -64,6 +64,28 @@ def test_noise_that_all_share_tells_apart_what_single_intervals_do_not() -> None
     assert table["told_apart"].tolist() == [False, True]
 
 
+def test_unequal_seeds_are_shown_and_one_alone_is_no_test(capsys: pytest.CaptureFixture[str]) -> None:
+    lone = own(WAVE, 650, 0)
+    lone = lone[~lone["seed"].isin([1001, 1002])]
+    table = ranking(
+        pd.concat([own(SILU, 700, 0), own(RELU, 600, 6), lone], ignore_index=True),
+        [RELU, SILU, WAVE],
+        PROTOCOL,
+    )
+    assert table["name"].tolist() == ["silu", "wave", "relu"]
+    assert table["num_seeds"].tolist() == [3, 1, 3]
+    assert table["behind"][1] == pytest.approx(50)
+    assert np.isnan(table["p_holm"][1])
+    test = stats.ttest_rel([700 + NOISE[s] for s in NOISE], [600 + NOISE[s] + 6 * (s % 2) for s in NOISE])
+    assert table["p_holm"][2] == pytest.approx(test.pvalue)  # the only test, so as it is
+    print_ranking(table, PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    assert "seeds" in lines[0].split()
+    assert ["1 of 3" in line for line in lines[1:4]] == [False, True, False]
+    assert lines[2].rstrip().endswith("~")
+    assert "Holm over 1 test)" in "".join(lines)
+
+
 def test_what_diverged_everywhere_is_at_the_bottom_with_0_bits() -> None:
     lost = own(WAVE, 1e6, 0, status=lambda *_: "diverged")
     table = ranking(pd.concat([own(RELU, 600, 6), lost], ignore_index=True), [WAVE, RELU], PROTOCOL)
@@ -123,7 +145,8 @@ def test_what_is_printed_marks_who_is_not_told_apart(capsys: pytest.CaptureFixtu
     assert [line.rstrip().endswith("~") for line in lines[1:4]] == [False, True, False]
     assert "wave *" in lines[1]
     assert lines[1].rstrip().endswith("leader")
-    assert "Holm over the other 2" in "".join(lines)
+    assert "Holm over 2 tests" in "".join(lines)
+    assert "seeds" not in lines[0].split()
     assert "ceiling:" not in "".join(lines)
 
 
