@@ -12,7 +12,7 @@ from memcap.api import Overrides, as_overrides, torch_threads_restored
 from memcap.errors import BadInput, nearest
 from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import Entry, formula_entry
-from memcap.leaderboard.protocol import Protocol, claim, claimed, protocol_of, study_of
+from memcap.leaderboard.protocol import Protocol, claimed, claiming, protocol_of, study_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +79,7 @@ def rank(asked: Asked, session: HydraSession, command: str) -> Board:
     from memcap.leaderboard.ranking import ranking
     from memcap.leaderboard.rounds import train_lacking
 
-    claim(study, protocol, new)
-    with torch_threads_restored():
+    with claiming(study, protocol, new), torch_threads_restored():
         trained = train_lacking(protocol, entries, study, session, command)
     table = ranking(trained.frame, entries, protocol, names, trained.asked)
     return Board(table, protocol, study, trained.num_failed)

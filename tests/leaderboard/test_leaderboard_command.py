@@ -130,6 +130,24 @@ def test_a_formula_that_diverges_is_a_row_at_the_bottom(tmp_path: Path) -> None:
     assert "100%" in text
 
 
+def test_a_board_has_the_seeds_that_are_asked_for(tmp_path: Path) -> None:
+    words = (*SMALL[:-1], "leaderboard.extra_rates=0", "only=relu", f"paths.outputs={tmp_path / 'outputs'}")
+    words = tuple(word for word in words if word != "leaderboard.extra_rates=1")
+    status, _, error = leaderboard(*words, "seed=5")
+    assert status == 0, error
+    (study,) = (tmp_path / "outputs" / "studies").iterdir()
+    assert set(memcap.load_frame(study.name, tmp_path / "outputs")["seed"]) == {5, 6, 1005, 1006}
+
+
+def test_what_the_first_round_refuses_leaves_nothing(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    status, text, error = leaderboard(
+        *SMALL, "x*sin(x)", "hydra/launcher=local", "launcher.workers=0", f"paths.outputs={outputs}"
+    )
+    assert (status, text) == (2, ""), error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_in_python(outputs: Path) -> None:
     words = [word for word in SMALL if not word.startswith("only=")]
     found = memcap.rank_activations(
