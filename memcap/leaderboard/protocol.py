@@ -31,9 +31,11 @@ DECIDED: Final = {
     "experiment": "the board is a preset itself",
     "zip": "leave it out",
     "cells": "leave it out",
-    "launcher.wait=false": "a round needs what the round before gave; leave it out",
-    "launcher.dry_run=true": "a round needs what the round before gave; leave it out",
 }
+IN_ROUNDS: Final = {
+    "wait": True,
+    "dry_run": False,
+}  # launcher.*, as composed: a round needs what the round before gave
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
         raise BadInput(
             str(error).replace("memcap.sweep trains them all", "a leaderboard has one protocol")
         ) from None
+    _check_launcher(values.get("launcher") or {})
     told = dict(values.get("leaderboard") or {})
     listed = told.pop("activations", None) or []
     options = build(LeaderboardOptions, told, "leaderboard")
@@ -136,10 +139,17 @@ def _check_words(words: Sequence[str]) -> None:
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         for decided, instead in DECIDED.items():
-            if decided in (key, word) or (decided == GROUP and key.startswith(f"{GROUP}.")):
-                raise BadInput(
-                    f"{word}: a leaderboard decides on {decided.partition('=')[0]} itself; {instead}"
-                )
+            if decided == key or (decided == GROUP and key.startswith(f"{GROUP}.")):
+                raise BadInput(f"{word}: a leaderboard decides on {decided} itself; {instead}")
+
+
+def _check_launcher(options: Mapping[str, Any]) -> None:
+    for name, needed in IN_ROUNDS.items():
+        if (got := options.get(name, needed)) != needed:
+            raise BadInput(
+                f"launcher.{name} must be {str(needed).lower()} for a leaderboard, got {str(got).lower()}: a round"
+                " needs what the round before gave; leave it out"
+            )
 
 
 def study_of(protocol: Protocol, session: HydraSession) -> StudyFolder:
