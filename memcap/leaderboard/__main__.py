@@ -23,7 +23,7 @@ USAGE = """python -m memcap.leaderboard                              trains what
   any other KEY=VALUE           as for memcap.train: model.width=40, size=smoke, tracking=disabled, hydra/launcher=local
 
 A finished run is never trained twice; after Ctrl-C the same line goes on."""
-_FLAG = re.compile(r"--.*|-[A-Za-wyz].*")  # not a formula, such as -x
+_FLAG = re.compile(r"--.*|-[A-Za-wyz]")  # not a formula, such as -x or -abs(x)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import memcap
-from memcap.leaderboard.__main__ import main
+from memcap.errors import BadInput
+from memcap.leaderboard.__main__ import main, parse
 
 SMALL = (
     "size=smoke",
@@ -84,6 +85,14 @@ def test_a_candidate_joins_and_nothing_is_trained_twice(outputs: Path) -> None:
     assert status == 0
     assert "is on the board already, as gelu_like" in error
     assert written(outputs) == after
+
+
+def test_a_formula_may_begin_with_a_minus() -> None:
+    formulas = ("-abs(x)", "-exp(-x**2)", "-x", "-2*x")
+    assert parse([*formulas, "only=relu"]).formulas == formulas
+    for flag in ("-m", "-h", "-X", "--multirun", "--cfg=job"):
+        with pytest.raises(BadInput, match=f"{flag} is no option here"):
+            parse([flag])
 
 
 @pytest.mark.parametrize(
