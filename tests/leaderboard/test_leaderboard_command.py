@@ -15,6 +15,8 @@ import pytest
 import memcap
 from memcap.errors import BadInput
 from memcap.leaderboard.__main__ import main, parse
+from memcap.leaderboard.board import _once
+from memcap.leaderboard.entry import Entry, formula_entry
 
 SMALL = (
     "size=smoke",
@@ -155,6 +157,28 @@ def test_what_the_first_round_refuses_leaves_nothing(tmp_path: Path) -> None:
     )
     assert (status, text) == (2, ""), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_built_in_is_not_added_by_formula(outputs: Path) -> None:
+    before = written(outputs)
+    words = [word for word in SMALL if not word.startswith("only=")]
+    status, _, error = leaderboard(
+        "x/(1+exp(-x))", "name=swish", "only=silu", *words, f"paths.outputs={outputs}"
+    )
+    assert status == 0, error
+    assert "x/(1+exp(-x)) is on the board already, as silu" in error
+    assert table(outputs)["name"].tolist() == ["silu"]
+    assert written(outputs) == before
+
+
+def test_a_candidate_that_comes_with_memcap_by_now_stands_once() -> None:
+    shipped = [
+        Entry("silu", "silu"),
+        formula_entry("exp(-x**2)", "gauss"),
+        formula_entry("x*sin(3*x)", "wave"),
+    ]
+    earlier = [formula_entry("exp(-x*x)", "bump"), formula_entry("x*sin(4*x)", "wave")]
+    assert [entry.name for entry in _once(shipped, earlier)] == ["silu", "gauss", "wave", "x*sin(4*x)"]
 
 
 def test_the_same_in_python(outputs: Path) -> None:
