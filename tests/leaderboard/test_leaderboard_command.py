@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,28 @@ def test_a_formula_that_diverges_is_a_row_at_the_bottom(tmp_path: Path) -> None:
     assert found["name"].tolist() == ["relu", "blow_up"]
     assert found.iloc[1][["bits", "diverged_share"]].tolist() == [0.0, 1.0]
     assert "100%" in text
+
+
+def test_a_run_that_fails_takes_no_row_away(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    words = ("size=smoke", "leaderboard.learning_rates=[0.003,0.01]", *SMALL[2:-1], "only=relu")
+    words = (*words, f"paths.outputs={outputs}")
+    assert leaderboard(*words)[0] == 0
+    before = table(outputs)
+    assert before["learning_rate"][0] > 0.01  # beyond the edge
+    (study,) = (outputs / "studies").iterdir()
+    runs = memcap.load_frame(study.name, outputs).set_index(["seed", "optimizer.learning_rate"])
+    run_id = runs["run_id"][0, 0.003]
+    folder = outputs / "runs" / run_id[:2] / run_id
+    shutil.rmtree(folder)
+    folder.touch()  # no folder can be made there, so the run fails
+    status, text, error = leaderboard(*words)
+    assert status == 1
+    assert "1 runs failed" in error
+    assert "missing:  runs without a result: relu (1 of 6 choosing)" in text
+    after = table(outputs)
+    same = ["name", "learning_rate", "bits", "num_seeds"]
+    assert after[same].equals(before[same])
 
 
 def test_a_board_has_the_seeds_that_are_asked_for(tmp_path: Path) -> None:
