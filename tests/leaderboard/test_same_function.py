@@ -42,7 +42,8 @@ def test_another_spelling_is_the_same(formula: str, name: str) -> None:
 @pytest.mark.parametrize(
     "formula",
     ["min(max(x,0),6)", "x*sigmoid(1.000001*x)", "-x", "2*x", "sin(10.00001*x)", "max(x,0)+0.000001*x",
-     "0.0000000001*x", "x+exp(-x**2)*0.000001", "sqrt(-1-x**2)"],
+     "0.0000000001*x", "x+exp(-x**2)*0.000001", "sqrt(-1-x**2)",
+     "x*exp(x)/(1+exp(x))"],
 )  # fmt: skip
 def test_what_is_only_near_is_another(formula: str) -> None:
     assert same_function(formula_entry(formula), ENTRIES) is None
