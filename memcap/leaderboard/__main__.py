@@ -23,7 +23,7 @@ USAGE = """python -m memcap.leaderboard                              trains what
   any other KEY=VALUE           as for memcap.train: model.width=40, size=smoke, tracking=disabled, hydra/launcher=local
 
 A finished run is never trained twice; after Ctrl-C the same line goes on."""
-_FLAG = re.compile(r"--.*|-[A-Za-wyz].*")  # not a formula, such as -x
+_FLAG = re.compile(r"--.*|-[A-Za-wyz]")  # not a formula, such as -x or -abs(x)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def command(arguments: Sequence[str]) -> int:
 
     from memcap.leaderboard.told import print_places, print_ranking, write_ranking
 
-    if board.table.empty:
+    if board.table["bits"].isna().all():
         print("memcap: no activation has a run with a result", file=sys.stderr)
         return 1
     print_ranking(board.table, board.protocol)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from memcap.api import Overrides, as_overrides, torch_threads_restored
+from memcap.cells import wait_passively
 from memcap.errors import BadInput, nearest
 from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import Entry, formula_entry
-from memcap.leaderboard.protocol import Protocol, claim, claimed, protocol_of, study_of
+from memcap.leaderboard.protocol import Protocol, claimed, claiming, protocol_of, study_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,17 +73,17 @@ def rank(asked: Asked, session: HydraSession, command: str) -> Board:
     added = _candidates(asked)
     protocol = protocol_of(asked.words, session)
     study = study_of(protocol, session)
-    before = [*protocol.entries, *claimed(study, protocol)]
+    before = _once(protocol.entries, claimed(study, protocol))
     new, names = _joined(before, added)
     entries = _chosen([*before, *new], asked.only, names)
 
     from memcap.leaderboard.ranking import ranking
     from memcap.leaderboard.rounds import train_lacking
 
-    claim(study, protocol, new)
-    with torch_threads_restored():
-        frame, num_failed = train_lacking(protocol, entries, study, session, command)
-    return Board(ranking(frame, entries, protocol, names), protocol, study, num_failed)
+    with claiming(study, protocol, new), torch_threads_restored():
+        trained = train_lacking(protocol, entries, study, session, command)
+    table = ranking(trained.frame, entries, protocol, names, trained.asked)
+    return Board(table, protocol, study, trained.num_failed)
 
 
 def _candidates(asked: Asked) -> list[Entry]:
@@ -93,19 +94,39 @@ def _candidates(asked: Asked) -> list[Entry]:
     return [formula_entry(formula, asked.name, asked.why) for formula in asked.formulas]
 
 
+def _once(shipped: Sequence[Entry], candidates: Sequence[Entry]) -> list[Entry]:
+    """Those of the configuration, then the candidates of earlier calls that are not among them by now; one whose name
+    is another's by now is called by its formula."""
+    entries, names = list(shipped), {entry.name for entry in shipped}
+    for entry in candidates:
+        if _there(entry, entries) is None:
+            entries.append(dataclasses.replace(entry, name=entry.text) if entry.name in names else entry)
+            names.add(entries[-1].name)
+    return entries
+
+
+def _there(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The one of these that is the same function."""
+    wait_passively()  # before torch is imported
+    from memcap.leaderboard.same_function import same_function
+
+    return same_function(entry, entries)
+
+
 def _joined(before: Sequence[Entry], added: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     """The candidates that are new, and the names under which all that were given stand on the board."""
-    known, by_name = {entry.key: entry for entry in before}, {entry.name: entry for entry in before}
-    new, names = [], []
+    by_name = {entry.name: entry for entry in before}
+    new: list[Entry] = []
+    names = []
     for entry in added:
-        there = known.get(entry.key)
+        there = _there(entry, [*before, *new])
         if there is None and entry.name in by_name:
             other = by_name[entry.name]
             raise BadInput(
                 f"name={entry.name} is {other.text} on this board, got {entry.text}; give another name="
             )
         if there is None:
-            known[entry.key] = by_name[entry.name] = entry
+            by_name[entry.name] = entry
             new.append(entry)
         elif there.name != entry.name:
             print(f"memcap: {entry.text} is on the board already, as {there.name}", file=sys.stderr)

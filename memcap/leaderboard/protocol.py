@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +31,11 @@ DECIDED: Final = {
     "experiment": "the board is a preset itself",
     "zip": "leave it out",
     "cells": "leave it out",
-    "launcher.wait=false": "a round needs what the round before gave; leave it out",
-    "launcher.dry_run=true": "a round needs what the round before gave; leave it out",
 }
+IN_ROUNDS: Final = {
+    "wait": True,
+    "dry_run": False,
+}  # launcher.*, as composed: a round needs what the round before gave
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ class LeaderboardOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """``words``: overrides of every run. ``config``: one of them. ``entries``: what the configuration ranks."""
+    """``words``: overrides of all runs; each has a seed of its own. ``config``: one of them. ``entries``: what the
+    configuration ranks."""
 
     words: tuple[str, ...]
     config: RunConfig
@@ -104,6 +107,7 @@ def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
         raise BadInput(
             str(error).replace("memcap.sweep trains them all", "a leaderboard has one protocol")
         ) from None
+    _check_launcher(values.get("launcher") or {})
     told = dict(values.get("leaderboard") or {})
     listed = told.pop("activations", None) or []
     options = build(LeaderboardOptions, told, "leaderboard")
@@ -127,17 +131,25 @@ def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
         else (f"{SAMPLES}={config.data.num_samples}",)
     )
     entries = tuple(entry_of(entry) for entry in listed)
-    return Protocol((*own, *samples), config, options, entries)
+    of_runs = tuple(word for word in own if word.lstrip("+").partition("=")[0] != "seed")
+    return Protocol((*of_runs, *samples), config, options, entries)
 
 
 def _check_words(words: Sequence[str]) -> None:
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         for decided, instead in DECIDED.items():
-            if decided in (key, word) or (decided == GROUP and key.startswith(f"{GROUP}.")):
-                raise BadInput(
-                    f"{word}: a leaderboard decides on {decided.partition('=')[0]} itself; {instead}"
-                )
+            if decided == key or (decided == GROUP and key.startswith(f"{GROUP}.")):
+                raise BadInput(f"{word}: a leaderboard decides on {decided} itself; {instead}")
+
+
+def _check_launcher(options: Mapping[str, Any]) -> None:
+    for name, needed in IN_ROUNDS.items():
+        if (got := options.get(name, needed)) != needed:
+            raise BadInput(
+                f"launcher.{name} must be {str(needed).lower()} for a leaderboard, got {str(got).lower()}: a round"
+                " needs what the round before gave; leave it out"
+            )
 
 
 def study_of(protocol: Protocol, session: HydraSession) -> StudyFolder:
@@ -172,6 +184,24 @@ def claimed(study: StudyFolder, protocol: Protocol) -> list[Entry]:
     return [formula_entry(entry["formula"], entry["name"], entry["why"]) for entry in found if entry]
 
 
+@contextmanager
+def claiming(study: StudyFolder, protocol: Protocol, candidates: Sequence[Entry]) -> Iterator[None]:
+    """A study that is a board, with these candidates, from before the first run on; where that run is refused, nothing
+    is left of it."""
+    folder, cells = study.path / FOLDER, study.read()["cells"]
+    paths = [*(_candidate_path(folder, entry) for entry in candidates), folder / CANDIDATES, folder / FILE]
+    absent = [path for path in (*paths, folder, *folder.parents) if not path.exists()]
+    claim(study, protocol, candidates)
+    try:
+        yield
+    except BadInput:
+        if study.read()["cells"] == cells:  # no run is listed that was not before
+            for path in absent:
+                with suppress(OSError):  # a folder that holds more by now
+                    path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
 def claim(study: StudyFolder, protocol: Protocol, candidates: Sequence[Entry]) -> None:
     """Writes the protocol and a file for each candidate, so that two calls at one time both keep theirs."""
     folder = study.path / FOLDER
@@ -181,7 +211,11 @@ def claim(study: StudyFolder, protocol: Protocol, candidates: Sequence[Entry]) -
             atomic.write_json(folder / FILE, {"schema": SCHEMA, "fixed": protocol.fixed})
         for entry in candidates:
             record = {"name": entry.name, "formula": entry.formula, "why": entry.why}
-            atomic.write_json(folder / CANDIDATES / f"{digest(entry.key)[:12]}.json", record)
+            atomic.write_json(_candidate_path(folder, entry), record)
+
+
+def _candidate_path(folder: Path, entry: Entry) -> Path:
+    return folder / CANDIDATES / f"{digest(entry.key)[:12]}.json"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

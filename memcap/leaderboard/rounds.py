@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -27,10 +28,18 @@ from memcap.records.study_folder import StudyFolder
 MOST_FAILURES = 5
 
 
+class Trained(NamedTuple):
+    """The runs of the study as a table, what was asked for, and how many of these have failed."""
+
+    frame: pd.DataFrame
+    asked: frozenset[Trial]
+    num_failed: int
+
+
 def train_lacking(
     protocol: Protocol, entries: Sequence[Entry], study: StudyFolder, session: HydraSession, command: str
-) -> tuple[pd.DataFrame, int]:
-    """Trains until nothing is lacking; the runs of the study as a table, and how many of those asked for failed.
+) -> Trained:
+    """Trains until nothing is lacking.
 
     All activations go through a round together, so that populations are large. What is finished is not trained again,
     so a call that was stopped goes on where it was.
@@ -54,7 +63,7 @@ def train_lacking(
             raise
         asked |= set(lacking)
     there = {(e.key, r, s) for e in entries for r, s in _places(runs_of(frame, e))}
-    return frame, sum((t.entry.key, t.rate, t.seed) not in there for t in asked)
+    return Trained(frame, frozenset(asked), sum((t.entry.key, t.rate, t.seed) not in there for t in asked))
 
 
 def finished_runs(study: StudyFolder) -> pd.DataFrame:

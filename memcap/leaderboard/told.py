@@ -13,6 +13,7 @@ from memcap.compare.capacity import DIAGONAL_SHARE
 from memcap.compare.comparison import csv_text
 from memcap.leaderboard.protocol import FOLDER, Protocol
 from memcap.records import atomic
+from memcap.records.progress import counted
 from memcap.records.study_folder import StudyFolder
 from memcap.records.table import Column, number, print_columns
 
@@ -26,15 +27,18 @@ def print_ranking(table: pd.DataFrame, protocol: Protocol) -> None:
     half = (table["ci_high"] - table["ci_low"]) / 2
     columns = [
         Column("formula", table["formula"].tolist(), 3),
-        Column("rate", [f"{rate:g}" for rate in table["learning_rate"]]),
-        Column("bits", [number(value, "{:.1f}") for value in table["bits"]]),
+        Column("rate", [_number(rate, "{:g}") for rate in table["learning_rate"]]),
+        Column("bits", [_number(value, "{:.1f}") for value in table["bits"]]),
         Column("95 % CI", ["-" if h != h else f"± {h:.1f}" for h in half]),
-        Column("bits/param", [f"{value:.3f}" for value in table["bits_per_parameter"]], 1),
+        Column("bits/param", [_number(value, "{:.3f}") for value in table["bits_per_parameter"]], 1),
         Column("of N log2 V", ["-" if share != share else f"{share:.0%}" for share in table["share"]], 2),
-        Column("diverged", [f"{share:.0%}" if share else "-" for share in table["diverged_share"]], 4),
+        Column("diverged", [f"{share:.0%}" if share > 0 else "-" for share in table["diverged_share"]], 4),
         Column("behind leader", [_behind(row) for row in rows]),
     ]
-    names = [f"{row['rank']:>2} {row['name']}{' *' if row['added'] else ''}" for row in rows]
+    expected = protocol.options.fresh_seeds
+    if (table["num_seeds"] != expected).any():
+        columns.insert(2, Column("seeds", [f"{count} of {expected}" for count in table["num_seeds"]]))
+    names = [f"{_place(row):>2} {row['name']}{' *' if row['added'] else ''}" for row in rows]
     print_columns("activation", names, columns)
     print()
     for line in _meaning(table, protocol):
@@ -50,16 +54,18 @@ def _meaning(table: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
     )
     if table["added"].any():
         yield "*:        asked for now"
-    if len(table) > 1:
+    if num_tests := int(table["p_holm"].notna().sum()):
         yield (
             f"~:        not told apart from the leader (paired t test on equal seeds at 5 %, Holm over"
-            f" the other {len(table) - 1}); ± are single 95 % intervals"
+            f" {counted(num_tests, 'test')}); ± are single 95 % intervals"
         )
     if len(full := table[table["share"] >= DIAGONAL_SHARE]):
         yield (
             f"ceiling:  {', '.join(full['name'])}: all samples are memorized, so this is no ranking of what they can"
             " store; take more with data.num_samples="
         )
+    if lacking := [f"{row['name']} ({row['missing']})" for row in table.to_dict("records") if row["missing"]]:
+        yield f"missing:  runs without a result: {', '.join(lacking)}"
     if edge := [
         name for name, flags in zip(table["name"], table["flags"], strict=True) if "nuisance_edge" in flags
     ]:
@@ -98,7 +104,17 @@ def print_places(
         )
 
 
+def _number(value: float, form: str) -> str:
+    return number(None if value != value else value, form)
+
+
+def _place(row: dict[str, Any]) -> str:
+    return str(row["rank"]) if row["num_seeds"] else "-"
+
+
 def _behind(row: dict[str, Any]) -> str:
+    if not row["num_seeds"]:
+        return "no result"
     if row["rank"] == 1:
         return "leader"
     half = (row["behind_high"] - row["behind_low"]) / 2

@@ -118,6 +118,9 @@ def test_runs_of_an_activation_are_told_apart_by_formula() -> None:
         ("activation=relu", "a leaderboard decides on activation itself"),
         ("optimizer.learning_rate=0.1", "leaderboard.learning_rates"),
         ("launcher.wait=false", "a round needs what the round before gave"),
+        ("launcher.wait=False", "launcher.wait must be true for a leaderboard, got false"),
+        ("++launcher.wait=FALSE", "launcher.wait must be true for a leaderboard, got false"),
+        ("launcher.dry_run=True", "launcher.dry_run must be false for a leaderboard, got true"),
         ("model.width=10,20", "a leaderboard has one protocol"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import pandas as pd
 import pytest
 
 import memcap
-from memcap.leaderboard.__main__ import main
+from memcap.errors import BadInput
+from memcap.leaderboard.__main__ import main, parse
+from memcap.leaderboard.board import _once
+from memcap.leaderboard.entry import Entry, formula_entry
 
 SMALL = (
     "size=smoke",
@@ -86,6 +90,14 @@ def test_a_candidate_joins_and_nothing_is_trained_twice(outputs: Path) -> None:
     assert written(outputs) == after
 
 
+def test_a_formula_may_begin_with_a_minus() -> None:
+    formulas = ("-abs(x)", "-exp(-x**2)", "-x", "-2*x")
+    assert parse([*formulas, "only=relu"]).formulas == formulas
+    for flag in ("-m", "-h", "-X", "--multirun", "--cfg=job"):
+        with pytest.raises(BadInput, match=f"{flag} is no option here"):
+            parse([flag])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -128,6 +140,68 @@ def test_a_formula_that_diverges_is_a_row_at_the_bottom(tmp_path: Path) -> None:
     assert found["name"].tolist() == ["relu", "blow_up"]
     assert found.iloc[1][["bits", "diverged_share"]].tolist() == [0.0, 1.0]
     assert "100%" in text
+
+
+def test_a_run_that_fails_takes_no_row_away(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    words = ("size=smoke", "leaderboard.learning_rates=[0.003,0.01]", *SMALL[2:-1], "only=relu")
+    words = (*words, f"paths.outputs={outputs}")
+    assert leaderboard(*words)[0] == 0
+    before = table(outputs)
+    assert before["learning_rate"][0] > 0.01  # beyond the edge
+    (study,) = (outputs / "studies").iterdir()
+    runs = memcap.load_frame(study.name, outputs).set_index(["seed", "optimizer.learning_rate"])
+    run_id = runs["run_id"][0, 0.003]
+    folder = outputs / "runs" / run_id[:2] / run_id
+    shutil.rmtree(folder)
+    folder.touch()  # no folder can be made there, so the run fails
+    status, text, error = leaderboard(*words)
+    assert status == 1
+    assert "1 runs failed" in error
+    assert "missing:  runs without a result: relu (1 of 6 choosing)" in text
+    after = table(outputs)
+    same = ["name", "learning_rate", "bits", "num_seeds"]
+    assert after[same].equals(before[same])
+
+
+def test_a_board_has_the_seeds_that_are_asked_for(tmp_path: Path) -> None:
+    words = (*SMALL[:-1], "leaderboard.extra_rates=0", "only=relu", f"paths.outputs={tmp_path / 'outputs'}")
+    words = tuple(word for word in words if word != "leaderboard.extra_rates=1")
+    status, _, error = leaderboard(*words, "seed=5")
+    assert status == 0, error
+    (study,) = (tmp_path / "outputs" / "studies").iterdir()
+    assert set(memcap.load_frame(study.name, tmp_path / "outputs")["seed"]) == {5, 6, 1005, 1006}
+
+
+def test_what_the_first_round_refuses_leaves_nothing(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    status, text, error = leaderboard(
+        *SMALL, "x*sin(x)", "hydra/launcher=local", "launcher.workers=0", f"paths.outputs={outputs}"
+    )
+    assert (status, text) == (2, ""), error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_built_in_is_not_added_by_formula(outputs: Path) -> None:
+    before = written(outputs)
+    words = [word for word in SMALL if not word.startswith("only=")]
+    status, _, error = leaderboard(
+        "x/(1+exp(-x))", "name=swish", "only=silu", *words, f"paths.outputs={outputs}"
+    )
+    assert status == 0, error
+    assert "x/(1+exp(-x)) is on the board already, as silu" in error
+    assert table(outputs)["name"].tolist() == ["silu"]
+    assert written(outputs) == before
+
+
+def test_a_candidate_that_comes_with_memcap_by_now_stands_once() -> None:
+    shipped = [
+        Entry("silu", "silu"),
+        formula_entry("exp(-x**2)", "gauss"),
+        formula_entry("x*sin(3*x)", "wave"),
+    ]
+    earlier = [formula_entry("exp(-x*x)", "bump"), formula_entry("x*sin(4*x)", "wave")]
+    assert [entry.name for entry in _once(shipped, earlier)] == ["silu", "gauss", "wave", "x*sin(4*x)"]
 
 
 def test_the_same_in_python(outputs: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from memcap.errors import BadInput
 from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import entry_of, formula_entry
-from memcap.leaderboard.protocol import claim, claimed, protocol_of, study_of
+from memcap.leaderboard.protocol import claim, claimed, claiming, protocol_of, study_of
 from memcap.records.study_folder import StudyFolder
 
 SESSION = HydraSession()
@@ -54,6 +54,35 @@ def test_a_board_keeps_its_candidates_and_refuses_another_protocol(tmp_path: Pat
         claimed(study, protocol_of(("budget.steps=20",), SESSION))
     with pytest.raises(BadInput, match=r"leaderboard\.fresh=\[1000, 1001\]"):
         claimed(study, protocol_of(("leaderboard.fresh_seeds=2",), SESSION))
+
+
+def _refused_after_a_run(study: StudyFolder) -> BadInput:
+    study.open(["seed"], [{"run_id": "0" * 12, "overrides": []}], "python -m memcap.leaderboard")
+    return BadInput("no")
+
+
+def test_what_is_refused_takes_its_claim_back(tmp_path: Path) -> None:
+    study, protocol = StudyFolder(tmp_path / "outputs", "board"), protocol_of((), SESSION)
+    wave, bump = formula_entry("x*sin(x)", "wave"), formula_entry("exp(-x**2)")
+    with pytest.raises(BadInput, match="no"), claiming(study, protocol, [wave]):
+        raise BadInput("no")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), claiming(study, protocol, [wave]):
+        raise KeyboardInterrupt
+    with pytest.raises(BadInput, match="no"), claiming(study, protocol, [wave, bump]):
+        raise BadInput("no")
+    assert claimed(study, protocol) == [wave]  # of the call before
+    with pytest.raises(BadInput, match="no"), claiming(study, protocol, [bump]):
+        raise _refused_after_a_run(study)
+    assert set(claimed(study, protocol)) == {wave, bump}
+
+
+def test_seed_is_the_first_of_the_choosing_ones_and_no_word_of_a_run() -> None:
+    protocol = protocol_of(("seed=5", "model.width=8"), SESSION)
+    assert list(protocol.choosing) == list(range(5, 11))
+    assert list(protocol.fresh) == list(range(1005, 1013))
+    assert "model.width=8" in protocol.words
+    assert not any("seed=" in word for word in protocol.words)
 
 
 def test_runs_of_something_else_are_no_board(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from leaderboard_cases import RELU, SILU, WAVE, runs, small_protocol
 from scipy import stats
 
+from memcap.leaderboard.choosing import Trial
 from memcap.leaderboard.entry import Entry
 from memcap.leaderboard.ranking import holm, ranking
 from memcap.leaderboard.told import print_ranking
@@ -63,6 +64,28 @@ def test_noise_that_all_share_tells_apart_what_single_intervals_do_not() -> None
     assert table["told_apart"].tolist() == [False, True]
 
 
+def test_unequal_seeds_are_shown_and_one_alone_is_no_test(capsys: pytest.CaptureFixture[str]) -> None:
+    lone = own(WAVE, 650, 0)
+    lone = lone[~lone["seed"].isin([1001, 1002])]
+    table = ranking(
+        pd.concat([own(SILU, 700, 0), own(RELU, 600, 6), lone], ignore_index=True),
+        [RELU, SILU, WAVE],
+        PROTOCOL,
+    )
+    assert table["name"].tolist() == ["silu", "wave", "relu"]
+    assert table["num_seeds"].tolist() == [3, 1, 3]
+    assert table["behind"][1] == pytest.approx(50)
+    assert np.isnan(table["p_holm"][1])
+    test = stats.ttest_rel([700 + NOISE[s] for s in NOISE], [600 + NOISE[s] + 6 * (s % 2) for s in NOISE])
+    assert table["p_holm"][2] == pytest.approx(test.pvalue)  # the only test, so as it is
+    print_ranking(table, PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    assert "seeds" in lines[0].split()
+    assert ["1 of 3" in line for line in lines[1:4]] == [False, True, False]
+    assert lines[2].rstrip().endswith("~")
+    assert "Holm over 1 test)" in "".join(lines)
+
+
 def test_what_diverged_everywhere_is_at_the_bottom_with_0_bits() -> None:
     lost = own(WAVE, 1e6, 0, status=lambda *_: "diverged")
     table = ranking(pd.concat([own(RELU, 600, 6), lost], ignore_index=True), [WAVE, RELU], PROTOCOL)
@@ -72,11 +95,38 @@ def test_what_diverged_everywhere_is_at_the_bottom_with_0_bits() -> None:
     assert alone["bits"].tolist() == [0.0]
 
 
-def test_an_activation_without_fresh_runs_is_no_row() -> None:
+def test_an_activation_without_fresh_runs_is_last_and_says_what_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     half = runs(WAVE, CHOOSING, lambda rate, seed: 700.0)
     frame = pd.concat([own(RELU, 600, 6), half], ignore_index=True)
-    assert ranking(frame, [RELU, WAVE, SILU], PROTOCOL)["name"].tolist() == ["relu"]
-    assert ranking(pd.DataFrame(), [RELU], PROTOCOL).empty
+    table = ranking(frame, [SILU, WAVE, RELU], PROTOCOL)
+    assert table["name"].tolist() == ["relu", "silu", "wave"]
+    assert table["missing"].tolist() == ["", "2 of 2 choosing, 3 of 3 fresh", "3 of 3 fresh"]
+    assert table["num_seeds"].tolist() == [3, 0, 0]
+    assert table.iloc[1:][["bits", "behind", "p_holm"]].isna().all(axis=None)
+    assert table["told_apart"].tolist() == [False] * 3
+    print_ranking(table, PROTOCOL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["1", "-", "-"]
+    assert [line.rstrip().endswith("no result") for line in lines[1:4]] == [False, True, True]
+    assert (
+        "missing:  runs without a result: silu (2 of 2 choosing, 3 of 3 fresh), wave (3 of 3 fresh)" in lines
+    )
+    assert "nan" not in "".join(lines)
+    none = ranking(pd.DataFrame(), [RELU], PROTOCOL)
+    assert none[["bits", "behind"]].isna().all(axis=None)
+
+
+def test_a_failed_choosing_run_does_not_hide_the_rate_beyond_the_edge() -> None:
+    protocol = small_protocol("leaderboard.extra_rates=1")
+    grid = [(rate, seed) for rate in (0.01, 0.03, 0.1, 0.3) for seed in (0, 1) if (rate, seed) != (0.01, 0)]
+    known = [*grid, *((0.3, seed) for seed in protocol.fresh)]
+    frame = runs(RELU, known, lambda rate, seed: 1000 * rate + seed % 2)
+    (row,) = ranking(frame, [RELU], protocol, asked={Trial(RELU, 0.01, 0)}).to_dict("records")
+    assert (row["learning_rate"], row["num_seeds"]) == (0.3, 3)
+    assert row["bits"] == pytest.approx(300 + 1 / 3)
+    assert row["missing"] == "1 of 8 choosing"
 
 
 def test_holm_by_hand_and_never_below_plain() -> None:
@@ -95,7 +145,8 @@ def test_what_is_printed_marks_who_is_not_told_apart(capsys: pytest.CaptureFixtu
     assert [line.rstrip().endswith("~") for line in lines[1:4]] == [False, True, False]
     assert "wave *" in lines[1]
     assert lines[1].rstrip().endswith("leader")
-    assert "Holm over the other 2" in "".join(lines)
+    assert "Holm over 2 tests" in "".join(lines)
+    assert "seeds" not in lines[0].split()
     assert "ceiling:" not in "".join(lines)
 
 
