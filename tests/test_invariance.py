@@ -287,7 +287,14 @@ def populations(draw: st.DrawFn) -> tuple[Overrides, list[Overrides]]:
     return common, [member_overrides(m, common, own) for m, own in enumerate(values)]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(populations())
 def test_drawn_populations(case: tuple[Overrides, list[Overrides]]) -> None:
+    assert_invariant(*case)
+
+
+@pytest.mark.long
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(populations())
+def test_many_drawn_populations(case: tuple[Overrides, list[Overrides]]) -> None:
     assert_invariant(*case)

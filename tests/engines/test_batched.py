@@ -171,7 +171,7 @@ def assert_same_bits(first: Population, second: Population) -> None:
         assert torch.equal(state_MP, second.state[name])
 
 
-@pytest.mark.parametrize("num_members", [1, 2, 3])
+@pytest.mark.parametrize("num_members", [1, pytest.param(2, marks=pytest.mark.long), 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batching", [(), ("data.batch_size=5",)], ids=["full", "mini"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

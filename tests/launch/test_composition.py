@@ -106,7 +106,7 @@ def composer_and_reference(composers: Callable[..., Any]) -> Any:
 
 
 # One composer for all examples: what it remembers of other cells must not matter.
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=st.lists(st.sampled_from(OVERRIDES), max_size=5))
 def test_any_overrides_in_any_order_compose_as_hydra_composes_them(
     overrides: list[str], composer_and_reference: Any

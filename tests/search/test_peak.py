@@ -70,7 +70,14 @@ def test_the_peak_is_found_without_bias_and_cheaply(curve: Jamming, prior: float
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("prior", "noise"), [(30, 0.07), (100, 0.03), (400, 0.12)])
+@pytest.mark.parametrize(
+    ("prior", "noise"),
+    [
+        (30, 0.07),
+        pytest.param(100, 0.03, marks=pytest.mark.long),
+        pytest.param(400, 0.12, marks=pytest.mark.long),
+    ],
+)
 def test_hundreds_of_searches(prior: float, noise: float) -> None:
     found = averages(Jamming(150, noise=noise), prior, 100)
     assert found["quality"] > (0.985 if noise < 0.1 else 0.965)
