@@ -36,10 +36,18 @@ class SweepTask:
 
 
 class HydraSession:
-    """Composes with memcap's configurations, and ``config_dir``'s, from overrides as the command line has them."""
+    """Composes with memcap's configurations, and ``config_dir``'s, from overrides as the command line has them.
 
-    def __init__(self, config_dir: str | os.PathLike[str] | None = None) -> None:
-        self.config_dir = config_dir
+    ``several``: what the message says where one run is asked for and a key has several values.
+    """
+
+    def __init__(
+        self,
+        config_dir: str | os.PathLike[str] | None = None,
+        *,
+        several: str = "memcap.sweep trains them all",
+    ) -> None:
+        self.config_dir, self.several = config_dir, several
 
     def cell(self, overrides: Sequence[str]) -> Cell:
         """The cell of one run; raises BadInput with one line."""
@@ -52,7 +60,7 @@ class HydraSession:
             HydraConfig.instance().set_config(config)
             for name in ("zip", "cells"):
                 if OmegaConf.select(config, name) is not None:
-                    raise BadInput(f"{name}={config[name]} makes several runs; memcap.sweep trains them all")
+                    raise BadInput(f"{name}={config[name]} makes several runs; {self.several}")
             return composed_cell(
                 OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             )
@@ -101,7 +109,7 @@ class HydraSession:
                 explained = explain(error)
                 if explained is None:
                     raise
-                message = str(explained).replace("add -m to train them all", "memcap.sweep trains them all")
+                message = str(explained).replace("add -m to train them all", self.several)
         if message:
             raise BadInput(message) from None  # without the frames of Hydra
 

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 from comparison_cases import synthetic_frame
 
-from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import Entry
-from memcap.leaderboard.protocol import Protocol, protocol_of
+from memcap.leaderboard.protocol import Protocol, board_session, protocol_of
 
 RELU, SILU = Entry("relu", "relu", text="max(x,0)"), Entry("silu", "silu", text="x*sigmoid(x)")
 WAVE = Entry("wave", "formula", "x*sin(3*x)", text="x*sin(3*x)")
@@ -19,7 +18,7 @@ WAVE = Entry("wave", "formula", "x*sin(3*x)", text="x*sin(3*x)")
 def small_protocol(*words: str) -> Protocol:
     """Three rates, two choosing seeds (0, 1), three fresh ones (1000 to 1002), two rates beyond an edge."""
     own = ("leaderboard.learning_rates=[0.01,0.03,0.1]", "leaderboard.seeds=2", "leaderboard.fresh_seeds=3")
-    return protocol_of((*own, *words), HydraSession())
+    return protocol_of((*own, *words), board_session())
 
 
 def runs(

@@ -126,8 +126,10 @@ class RunConfig(TopLevel):
 def _check_size(size: object, sizes: Sequence[str]) -> None:
     """A size is a preset's: without one of its own it would be some other sweep under a well-known name."""
     if size is not None and size not in sizes:
-        has = f"it has {', '.join(sizes)}" if sizes else "only memory1/, memory2/ and leaderboard have sizes"
-        raise BadInput(f"size={size} needs a preset that has it, got one without ({has}); --help lists them")
+        has = f"it has {', '.join(sizes)}" if sizes else "it has no sizes"
+        raise BadInput(
+            f"size={size} needs a preset that has it, got one without ({has}); use another, or no size"
+        )
 
 
 def _check_keys(values: Mapping[str, Any]) -> None:

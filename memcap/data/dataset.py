@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from memcap.config.data_schema import DataConfig
+from memcap.errors import BadInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,5 +53,7 @@ class Dataset(abc.ABC):
         """Named sets that losses are measured on and nothing is trained on."""
 
     def fresh(self, step: int) -> Samples:
-        """The batch of step ``step`` (from 0) of a data set without end (``num_samples`` null)."""
-        raise NotImplementedError(f"data={self.config.kind} has no fresh batches")
+        """The batch of step ``step`` (from 0) of a data set without end (``num_samples`` null); most have none."""
+        raise BadInput(
+            f"data={self.config.kind} draws no fresh batches, got data.num_samples=null; give it a number"
+        )

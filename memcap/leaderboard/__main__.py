@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command(arguments: Sequence[str]) -> int:
     """Ranks, prints the table, writes the files, prints where they are."""
-    from memcap.hydra_session import HydraSession
+    from memcap.leaderboard.protocol import board_session
 
     asked = parse(arguments)
-    board = rank(asked, HydraSession(), command_line())
+    board = rank(asked, board_session(), command_line())
 
     from memcap.leaderboard.told import print_places, print_ranking, write_ranking
 

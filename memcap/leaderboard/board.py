@@ -13,7 +13,14 @@ from memcap.cells import wait_passively
 from memcap.errors import BadInput, nearest
 from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import Entry, formula_entry
-from memcap.leaderboard.protocol import Protocol, claimed, claiming, protocol_of, study_of
+from memcap.leaderboard.protocol import (
+    Protocol,
+    board_session,
+    claimed,
+    claiming,
+    protocol_of,
+    study_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +69,7 @@ def rank_activations(
     given = (formulas,) if isinstance(formulas, str) else tuple(formulas)
     words = tuple(as_overrides(overrides, keys, several=False))
     board = rank(
-        Asked(given, name, why, tuple(only), words), HydraSession(config_dir), "memcap.rank_activations()"
+        Asked(given, name, why, tuple(only), words), board_session(config_dir), "memcap.rank_activations()"
     )
     board.table.attrs |= {"study": board.study.name, "outputs": str(board.study.outputs)}
     return board.table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,11 @@ IN_ROUNDS: Final = {
     "wait": True,
     "dry_run": False,
 }  # launcher.*, as composed: a round needs what the round before gave
+
+
+def board_session(config_dir: str | os.PathLike[str] | None = None) -> HydraSession:
+    """Composes what a board shares; several values of a key are several boards."""
+    return HydraSession(config_dir, several="a leaderboard has one protocol")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,12 +107,7 @@ def protocol_of(words: Sequence[str], session: HydraSession) -> Protocol:
     """The protocol of these overrides; raises BadInput with one line for what the board decides by itself."""
     _check_words(words)
     own = (f"experiment={PRESET}", *words)
-    try:
-        values = session.values(own)
-    except BadInput as error:  # of several values of a key
-        raise BadInput(
-            str(error).replace("memcap.sweep trains them all", "a leaderboard has one protocol")
-        ) from None
+    values = session.values(own)
     _check_launcher(values.get("launcher") or {})
     told = dict(values.get("leaderboard") or {})
     listed = told.pop("activations", None) or []

@@ -21,6 +21,7 @@ from memcap.measures.optimum import has_exact_optimum, optimum_columns
 from memcap.measures.rounding import ROUNDING_FORMATS, rounded
 from memcap.measures.samples import margins, pearson_correlation, spearman_correlation
 from memcap.measures.spectrum import stochastic_lanczos_quadrature
+from memcap.objectives import Scores
 from memcap.population import Population
 
 Columns = dict[str, Tensor]
@@ -36,16 +37,19 @@ def end_of_run(
     """
     columns: Columns = {}
     arrays: list[Arrays] = [{} for _ in range(len(population))]
+    has_optimum = measure.optimum and has_exact_optimum(population.configs[0])
+    if measure.samples or has_optimum:
+        scores = sample_scores(population, population.training_set)
     if measure.samples:
-        values = sample_values(population, initial_losses)
+        values = sample_values(population, scores, initial_losses)
         columns |= sample_columns(population, values)
         for name, values_MN in values.items():
             for own, values_N in zip(arrays, per_member(values_MN, population.training_set), strict=True):
                 own.setdefault("samples", {})[name] = values_N
     if measure.rounding:
         columns |= rounding_columns(population)
-    if measure.optimum and has_exact_optimum(population.configs[0]):
-        found, at_optimum = optimum_columns(population, *_stored(population))
+    if has_optimum:
+        found, at_optimum = optimum_columns(population, *_stored(population, scores))
         columns |= found
         for own, samples in zip(arrays, at_optimum, strict=True):
             own["optimum"] = samples
@@ -55,19 +59,19 @@ def end_of_run(
     return columns, arrays
 
 
-def _stored(population: Population) -> tuple[Tensor, list[np.ndarray], list[np.ndarray]]:
+def _stored(population: Population, scores: Scores) -> tuple[Tensor, list[np.ndarray], list[np.ndarray]]:
     """Bits [M], and for each member the losses of its samples and which are memorized, [N] each."""
     batch = population.training_set
-    scores = sample_scores(population, batch)
     assert scores.correct_MN is not None
     bits_M = training_columns(population, scores)["memory/bits"]
     return bits_M, per_member(scores.loss_MN, batch), per_member(scores.correct_MN, batch)
 
 
-def sample_values(population: Population, initial_losses: Sequence[np.ndarray] | None) -> dict[str, Tensor]:
+def sample_values(
+    population: Population, scores: Scores, initial_losses: Sequence[np.ndarray] | None
+) -> dict[str, Tensor]:
     """Per-sample values [M, N]: initial_loss, final_loss, and with labels correct, margin and alignment."""
     batch = population.training_set
-    scores = sample_scores(population, batch)
     values = {"final_loss": scores.loss_MN}
     if initial_losses is not None:
         initial_MN = torch.full_like(scores.loss_MN, torch.nan)

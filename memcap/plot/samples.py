@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from memcap.errors import BadInput
+from memcap.plot.hues import DISTINCT
 from memcap.plot.panel import axes_or_new, finish, place_legend, scale
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ LABELS = {
     "margin": "margin at the end (logits)",
     "alignment": "alignment with the data's bias",
 }
-COLORS = {True: "#0072B2", False: "#D55E00"}
+COLORS = {True: DISTINCT[0], False: DISTINCT[1]}
 
 
 def samples(

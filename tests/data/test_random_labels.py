@@ -16,6 +16,7 @@ from memcap.config.schema import RandomLabelsConfig
 from memcap.data import build_dataset
 from memcap.data.dataset import Samples
 from memcap.data.random_labels import RandomLabels
+from memcap.errors import BadInput
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -126,7 +127,7 @@ def test_a_label_is_worth_log2_of_the_classes() -> None:
 
 
 def test_there_are_no_fresh_batches() -> None:
-    with pytest.raises(NotImplementedError, match="data=random_labels has no fresh batches"):
+    with pytest.raises(BadInput, match="data=random_labels draws no fresh batches"):
         dataset(1).fresh(0)
 
 

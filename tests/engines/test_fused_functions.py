@@ -12,7 +12,7 @@ import torch
 from population_cases import small_config
 
 from memcap.config.formula import parse_formula
-from memcap.engines.fused.library import address
+from memcap.engines.fused.machine_code import address
 from memcap.engines.fused.program import PIECES, Op, activation_program
 
 MOST_ULP = 2.0

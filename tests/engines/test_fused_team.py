@@ -15,7 +15,7 @@ from population_cases import small_config
 
 from memcap.engines.fused import curvature
 from memcap.engines.fused.curvature import Hessian
-from memcap.engines.fused.library import as_c
+from memcap.engines.fused.machine_code import as_c
 from memcap.engines.fused.team import KrylovSpaces, Team
 from memcap.population import Population
 

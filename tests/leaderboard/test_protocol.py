@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from memcap.errors import BadInput
-from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import entry_of, formula_entry
-from memcap.leaderboard.protocol import claim, claimed, claiming, protocol_of, study_of
+from memcap.leaderboard.protocol import board_session, claim, claimed, claiming, protocol_of, study_of
 from memcap.records.study_folder import StudyFolder
 
-SESSION = HydraSession()
+SESSION = board_session()
 
 
 def name(*words: str) -> str:

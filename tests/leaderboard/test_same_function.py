@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from memcap.hydra_session import HydraSession
 from memcap.leaderboard.entry import formula_entry
-from memcap.leaderboard.protocol import protocol_of
+from memcap.leaderboard.protocol import board_session, protocol_of
 from memcap.leaderboard.same_function import same_function
 
-ENTRIES = protocol_of((), HydraSession()).entries
+ENTRIES = protocol_of((), board_session()).entries
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

@@ -193,8 +193,7 @@ def test_what_is_drawn_is_no_axis_that_has_its_part_already(preset: str) -> None
     [
         (
             ("experiment=linear", "size=smoke"),
-            "size=smoke needs a preset that has it, got one without (only memory1/, memory2/ and leaderboard have"
-            " sizes); --help lists them",
+            "size=smoke needs a preset that has it, got one without (it has no sizes); use another, or no size",
         ),
         (("size=paper",), "size=paper needs a preset that has it"),
         (("experiment=memory2/width", "sizes=[smoke]", "size=paper"), "got one without (it has smoke)"),

@@ -13,7 +13,7 @@ from torch import Tensor
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused.curvature_layout import curvature_layout
 from memcap.engines.fused.layout import rounded_up
-from memcap.engines.fused.library import address, addresses, as_c, call_of, program_of
+from memcap.engines.fused.machine_code import address, addresses, as_c, call_of, program_of
 from memcap.engines.fused.program import PIECES
 from memcap.engines.fused.registers import CACHE_LINE_BYTES, aligned
 from memcap.engines.fused.targets import targets_of

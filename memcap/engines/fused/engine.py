@@ -10,7 +10,7 @@ import numpy as np
 from memcap.config.run_config import RunConfig
 from memcap.data.order import batch_indices
 from memcap.engines.fused.layout import layout
-from memcap.engines.fused.library import as_c, kernel_of
+from memcap.engines.fused.machine_code import as_c, kernel_of
 from memcap.engines.fused.registers import aligned
 from memcap.engines.fused.scalars import STEPS_PREPARED, StepScalars
 from memcap.engines.fused.targets import targets_of

@@ -14,7 +14,7 @@ from torch import Tensor
 from memcap.batch import Batch
 from memcap.config.run_config import RunConfig
 from memcap.engines.fused.layout import layout
-from memcap.engines.fused.library import address, addresses, program_of
+from memcap.engines.fused.machine_code import address, addresses, program_of
 from memcap.engines.fused.program import PIECES, Program
 from memcap.engines.fused.registers import aligned
 from memcap.engines.fused.sample_layout import (
@@ -180,7 +180,7 @@ def _addresses(dtype: str, objective: str, used: frozenset[int]) -> tuple[np.nda
 def _function(dtype: str) -> Callable[..., int]:
     """The kernel, for plain numbers: addresses and sizes are alike."""
     kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * NUM_ARGUMENTS)
-    # Numba's convention, as in ``library.call_of``.
+    # Numba's convention, as in ``machine_code.call_of``.
     unread = (ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_void_p()))
     return functools.partial(kind(address("sample_kernel.sample_pass", dtype)), *unread)
 

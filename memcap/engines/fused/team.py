@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from memcap.engines.fused.curvature_layout import TRIDIAGONAL_PARTS
-from memcap.engines.fused.library import as_c
+from memcap.engines.fused.machine_code import as_c
 from memcap.engines.fused.registers import aligned
 
 
