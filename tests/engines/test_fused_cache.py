@@ -15,7 +15,7 @@ from population_cases import small_config
 
 from memcap.config.fused_support import check_engine, unsupported
 from memcap.engines import build_engine
-from memcap.engines.fused import compile_cache, library
+from memcap.engines.fused import compile_cache, machine_code
 from memcap.engines.notices import say_once
 from memcap.errors import BadInput
 from memcap.optimizers import clipping
@@ -117,25 +117,25 @@ def forget() -> None:
         compile_cache.version,
         compile_cache.cache_folder,
         say_once,
-        library.address,
-        library._c_function,
+        machine_code.address,
+        machine_code._c_function,
     ):
         function.cache_clear()
 
 
 def test_a_broken_file_is_said_and_compiled_again(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    library.address(PIECE, "float64")
+    machine_code.address(PIECE, "float64")
     (path,) = cache.rglob(f"{PIECE}.float64")
     damages = (lambda b: b"", lambda b: b[:100], lambda b: b[:-1], lambda b: b[:300] + b"\1\2" + b[302:])
     for damaged in damages:
         path.write_bytes(damaged(path.read_bytes()))
         forget()
-        library.address(PIECE, "float64")
+        machine_code.address(PIECE, "float64")
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert str(path) in err
     forget()
-    library.address(PIECE, "float64")
+    machine_code.address(PIECE, "float64")
     assert capsys.readouterr().err == ""
 
 
@@ -155,7 +155,7 @@ def test_without_any_folder_it_compiles_all_the_same(cache: Path, monkeypatch: p
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(cache / "file"))
     forget()
     assert compile_cache.cache_folder() is None
-    assert library.address(PIECE, "float64") != 0
+    assert machine_code.address(PIECE, "float64") != 0
 
 
 def test_a_folder_that_others_can_write_is_not_read(cache: Path) -> None:
