@@ -1,4 +1,4 @@
-"""Owners of locks, and what the W&B mirror writes to."""
+"""Owners of locks, and what the mirror in W&B writes to and warns of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from wandb_server import Server, running_server
 
 from memcap.records.owner import Owner
 
@@ -14,3 +15,9 @@ from memcap.records.owner import Owner
 def owner(tmp_path: Path) -> Iterator[Owner]:
     with Owner(tmp_path) as mine:
         yield mine
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
