@@ -21,3 +21,8 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
 def server() -> Iterator[Server]:
     with running_server() as server:
         yield server
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
