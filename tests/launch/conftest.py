@@ -99,6 +99,11 @@ def application(
 
 
 @pytest.fixture
+def app(application: Callable[..., Any]) -> Any:
+    return application()
+
+
+@pytest.fixture
 def discoverable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also in the processes that Hydra's suite or a launcher starts, which do not go through memcap's entry point."""
     register_plugins()
