@@ -17,7 +17,7 @@ from memcap.records.frozen_cells import add_frozen
 from memcap.records.run_folder import RunFolder
 from memcap.records.run_record import failure_record, result_record
 from memcap.records.study_folder import StudyFolder, index_row
-from memcap.submission.folder import SubmissionFolder
+from memcap.submission.folder import RUNNING, SubmissionFolder
 from memcap.submission.processes import workers_here
 
 BACKGROUND = (
@@ -77,9 +77,31 @@ def workers_of(folder: Path, number: int = 1) -> list[int]:
 
 def kill_workers(folder: Path, number: int = 1) -> None:
     """As the system does it when memory runs out."""
-    for pid in workers_of(folder, number):
-        os.kill(pid, signal.SIGKILL)
+    signal_workers(folder, number, signal.SIGKILL)
     until(lambda: not workers_of(folder, number))
+
+
+def kill_workers_in_a_run(folder: Path, number: int = 1) -> None:
+    """The same, but never between two runs, where no task would have died."""
+    submission = SubmissionFolder.all_of(folder / "outputs" / "studies" / "s")[number - 1]
+
+    def in_a_run() -> bool:
+        signal_workers(folder, number, signal.SIGSTOP)
+        done = {path.parent.name for path in results(folder)}
+        for place, task in enumerate(submission.read_tasks()):
+            said = submission.read_state(place) or {}
+            if said.get("state") == RUNNING and done.isdisjoint(task["runs"]):
+                return True
+        signal_workers(folder, number, signal.SIGCONT)
+        return False
+
+    until(in_a_run)
+    kill_workers(folder, number)
+
+
+def signal_workers(folder: Path, number: int, which: signal.Signals) -> None:
+    for pid in workers_of(folder, number):
+        os.kill(pid, which)
 
 
 def results(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from background_sweeps import (
     fail_run,
     finish_run,
     kill_workers,
+    kill_workers_in_a_run,
     list_study,
     results,
     start_sweep,
@@ -39,7 +40,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("killed")
     start_sweep(folder, "budget.steps=6000", "seed=0,1,2,3", "optimizer.learning_rate=0.001")
     until(lambda: results(folder))
-    kill_workers(folder)
+    kill_workers_in_a_run(folder)
     return folder
 
 

@@ -48,20 +48,32 @@ def value_of(field: dataclasses.Field[Any], hint: Any) -> st.SearchStrategy[Any]
 
 @st.composite
 def configurations(draw: st.DrawFn) -> RunConfig:
-    values: dict[str, Any] = {}
-    schemas: dict[str, Any] = dict(PARTS)
-    for group, kinds in COMPONENTS.items():
-        schemas[group] = kinds[draw(st.sampled_from(sorted(kinds)))]
-        values[group] = {"kind": schemas[group].kind}
+    kinds = {group: draw(st.sampled_from(sorted(known))) for group, known in COMPONENTS.items()}
+    # What parts ask of each other is met here, so that few draws are thrown away.
+    if kinds["model"] == "autoencoder":
+        kinds["data"] = "sparse_features"
+    if COMPONENTS["data"][kinds["data"]].targets != CLASSES:
+        kinds["objective"] = "squared_error"
+    schemas: dict[str, Any] = dict(PARTS) | {group: COMPONENTS[group][kind] for group, kind in kinds.items()}
+    values: dict[str, Any] = {group: {"kind": kind} for group, kind in kinds.items()}
     for group, schema in schemas.items():
         fields = [(f, hint) for f, hint in schema_fields(schema) if f.name != "_target_"]
         values.setdefault(group, {}).update({f.name: draw(value_of(f, hint)) for f, hint in fields})
-    # Bounds between fields: met here, so that few draws are thrown away.
-    values["schedule"]["warmup_steps"] %= values["budget"]["steps"] + 1
+    data, schedule, hardware, measure = (values[g] for g in ("data", "schedule", "hardware", "measure"))
+    if data["num_samples"] is None:
+        data["batch_size"] = data["batch_size"] or 1
+    elif data["batch_size"] is not None:
+        data["batch_size"] = min(data["batch_size"], data["num_samples"])
+    schedule["warmup_steps"] %= values["budget"]["steps"] + 1
+    measure["num_eigenvalues"] = min(measure["num_eigenvalues"], measure["lanczos_iterations"])
     if schemas["data"].targets != CLASSES:
         values["budget"]["stop"] = draw(st.sampled_from(["none", "plateau"]))
-    hardware = values["hardware"]
     if hardware["dtype"] == "float64" or hardware["device"] == "mps":
+        hardware["autocast"] = "none"
+    if schemas["optimizer"].searches:
+        data["num_samples"], data["batch_size"] = data["num_samples"] or 1, None
+        values["schedule"] = {"kind": "constant", "warmup_steps": 0}
+        values["optimizer"]["clip_norm"] = None
         hardware["autocast"] = "none"
     for field, hint in schema_fields(RunConfig):
         if field.name not in values:
