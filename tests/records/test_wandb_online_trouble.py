@@ -26,7 +26,7 @@ def rows_in_files(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 MANY_RUNS = """
 mirror = tracker(folder, "auto", max_live=16)
-runs = [mirror.start(f"id{i}", {"seed": i}, f"name {i}") for i in range(70)]
+runs = [mirror.start(f"id{i}", {"seed": i}, f"name {i}") for i in range(40)]
 time.sleep(1)
 for k in range(4):
     for run in runs:
@@ -43,7 +43,7 @@ print(f"{ended - started} {time.monotonic() - started} {time.monotonic()}")
 
 @pytest.mark.slow
 def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
-    """Seventy runs meet each trouble in the middle; the processes wait side by side."""
+    """Forty runs meet each trouble in the middle; the processes wait side by side."""
     troubles: list[Any] = ["hang", "drop", 403, 500]
 
     def meet(trouble: Any) -> tuple[Path, subprocess.CompletedProcess[str], float]:
@@ -74,7 +74,7 @@ def test_a_server_that_breaks_costs_seconds_and_no_row(tmp_path: Path) -> None:
             # One clock for all processes of a machine; the server hangs for longer than this.
             assert gone - closed < CLOSE_S, f"{trouble}: the end of the process waited for the server"
             rows = rows_in_files(folder)
-            assert sorted(rows) == sorted(f"id{i}" for i in range(70)), trouble
+            assert sorted(rows) == sorted(f"id{i}" for i in range(40)), trouble
             assert {len(history) for history in rows.values()} == {4}, trouble
         folder, done, took_s = as_study.result()
         assert done.returncode == 0
