@@ -164,3 +164,20 @@ def test_means_over_seeds_count_diverged_runs_as_nothing(
     start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))
     assert lines[start + 1].split() == ["model.width=8", "2", "50.0", "±", "635.3", "0.192", "50%"]
     assert lines[start + 2].split() == ["model.width=9", "1", "50.0", "-", "0.179", "0%"]
+
+
+def test_of_restarts_the_one_with_the_smallest_loss_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the one with most bits, nor one that diverged; the interval is over seeds."""
+    nan = float("nan")
+    found = [(0, 0, 2.0, 90.0), (0, 1, 1.0, 60.0), (0, 2, nan, nan), (1, 0, nan, nan), (1, 1, 3.0, 40.0)]
+    results: list[Result] = [
+        (cell(f"seed={seed}", f"restart={restart}"), "finished", {"train/loss_nats": loss, "memory/bits": bits}, None)
+        for seed, restart, loss, bits in found
+    ]  # fmt: skip
+    closing(results, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))
+    assert "best of" in lines[start]
+    assert lines[start + 1].split()[:7] == ["2", "2", "to", "3", "50.0", "±", "127.1"]
