@@ -11,9 +11,8 @@ import pandas as pd
 
 from memcap.compare.axes import REPLICATE, RESTART, SIZE, Axes, configuration_keys, grouping
 from memcap.compare.quantity import Quantity
-from memcap.records.means import mean_and_half_width
+from memcap.records.means import LOSSES, mean_and_half_width
 
-LOSSES = ("train/loss_nats", "train/loss_mse")
 NUM_RESTARTS = "num_restarts"
 
 
