@@ -52,3 +52,16 @@ def configuration_at_best_nuisance(comparison: Comparison) -> np.ndarray:
     own = row_keys(frame, axes.nuisance)
     at_best_R = np.array([c >= 0 and own[r] == best[c] for r, c in enumerate(configuration_R)], dtype=bool)
     return np.where(at_best_R & frame[SIZE].notna().to_numpy(), configuration_R, -1)
+
+
+def restarts_at_capacity(comparison: Comparison, capacity: pd.Series) -> pd.DataFrame:
+    """What the best of r restarts gives, a row per r, at the N and nuisance values of one row of the capacity table.
+
+    Columns best_of, mean, ci_low, ci_high.
+    """
+    axes = comparison.axes
+    at = {key: capacity[key] for key in axes.compared} | {"num_samples": capacity["best_num_samples"]}
+    at |= {key: capacity[f"best.{key}"] for key in axes.nuisance}
+    return matching(comparison.restarts[[*at, "best_of", "mean", "ci_low", "ci_high"]], at).sort_values(
+        "best_of"
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
-from memcap.compare.matching import matching
+from memcap.compare.matching import restarts_at_capacity
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
 from memcap.compare.restarts import NUM_RESTARTS
 from memcap.records.table import MOST_ROWS, Column, number, print_columns
@@ -108,22 +108,19 @@ def _print_axes(comparison: Comparison) -> None:
 
 def restart_lines(comparison: Comparison) -> Iterator[str]:
     """What fewer restarts would have given, at the N and nuisance values of each capacity."""
-    table, unit, axes = comparison.restarts, comparison.quantity.unit, comparison.axes
-    if table.empty:
+    if comparison.restarts.empty:
         return
+    unit = comparison.quantity.unit
     restarts = comparison.frame[NUM_RESTARTS]
     of = f"{restarts.max()}" if restarts.nunique() == 1 else f"{restarts.min()} to {restarts.max()}"
     yield f"restarts: of each seed the best of {of} counts: the smallest final loss among those that did not diverge"
-    at = ["num_samples", *axes.nuisance]
     for _, row in comparison.capacity.head(MOST_ROWS).iterrows():
-        best = {key: row[key] for key in axes.compared} | {"num_samples": row["best_num_samples"]}
-        best |= {key: row[f"best.{key}"] for key in axes.nuisance}
-        found = matching(table[[*axes.compared, *at, "best_of", "mean", "ci_low", "ci_high"]], best)
+        found = restarts_at_capacity(comparison, row)
         parts = [
             f"{mean:.1f}" + ("" if high != high else f" ± {high - mean:.1f}") + f" of {count}"
             for count, mean, high in zip(found["best_of"], found["mean"], found["ci_high"], strict=True)
         ]
-        where = configuration_name(row, axes.shown)
+        where = configuration_name(row, comparison.axes.shown)
         yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)} (all seeds at this N)"
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from memcap.compare.report import capacity_figures, measure_figures, tables
+from memcap.compare.report import capacity_figures, measure_figures, restart_figures, tables
 from memcap.compare.report.drawing import MOST_PANELS, Drawing, Figure
 from memcap.compare.report.embedding import text
 from memcap.compare.report.tables import Table
@@ -70,6 +70,13 @@ def _all(drawing: Drawing) -> Iterator[Section]:
         "Capacities with 95 % intervals over seeds. The chosen law is thick, with the 95 % interval of the"
         " law; the others are thin (AIC; a law with fewer coefficients is kept within 2 of the best).",
         tuple(capacity_figures.capacity_against_parameters(drawing)), tables.fits_table(drawing),
+    )  # fmt: skip
+    yield Section(
+        "restarts", "Restarts",
+        "What the best of r trainings of one seed from other initial weights gives, in expectation, at the N and"
+        " nuisance values of each capacity: means with 95 % intervals over seeds. The best is the one with the smallest"
+        " final loss. The other N are in restarts.csv.",
+        tuple(restart_figures.best_of_restarts(drawing)),
     )  # fmt: skip
     yield Section(
         "configurations", "Configurations", "One row for each; the first button copies the line that trains its runs at"
