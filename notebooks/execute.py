@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 python notebooks/execute.py [memory2_width ...]      # none: all; some minutes of training each
 
 Each runs in a fresh kernel of this interpreter, in this folder, at MEMCAP_SIZE (paper). What has been trained before
-(``outputs`` beside the notebooks) is not trained again. What a sweep prints, times and folders, is left out.
+(``outputs`` beside the notebooks) is not trained again. What a sweep prints, times and folders, is left out. Each
+notebook keeps the hash of the code that made its outputs, so a cell that was changed since is found.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -53,7 +55,7 @@ def cleaned(notebook: Any, size: str) -> Any:
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        "memcap": {"size": size},
+        "memcap": {"size": size, "code_sha256": code_sha256(notebook)},
     }
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
@@ -66,6 +68,12 @@ def cleaned(notebook: Any, size: str) -> Any:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = _smaller(output.data["image/png"])
     return notebook
+
+
+def code_sha256(notebook: Any) -> str:
+    """The SHA-256 of the sources of its code cells, in hexadecimal digits."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def _smaller(png: str) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from comparison_cases import BITS_PER_LABEL, synthetic_frame
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.container import ErrorbarContainer
 
 SIZES = (50, 100, 150, 200, 250, 300)
 
@@ -45,3 +48,16 @@ def two_activations(**options: Any) -> pd.DataFrame:
     frame = pd.concat([relu, silu], ignore_index=True)
     frame.attrs = {"axes": ["model.width", "data.num_samples", "activation", "seed"], "studies": ["two"]}
     return frame
+
+
+def bar_ends(ax: Axes) -> list[np.ndarray]:
+    """Ends of the bars of each ``errorbar``, [bars, 2] each: along the axis that they span, lower end first."""
+    drawn = [bars for bars in ax.containers if isinstance(bars, ErrorbarContainer)]
+    return [np.array(bars.lines[2][0].get_segments())[:, :, 0 if bars.has_xerr else 1] for bars in drawn]
+
+
+def band_ends(ax: Axes) -> list[np.ndarray]:
+    """Lower and upper ends of each band, [points, 2] each, from left to right."""
+    bands = [band for band in ax.collections if isinstance(band, PolyCollection)]
+    outlines = [pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"]) for band in bands]
+    return [outline.groupby("x")["y"].agg(["min", "max"]).to_numpy() for outline in outlines]

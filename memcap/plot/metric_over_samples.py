@@ -31,7 +31,7 @@ def metric_over_samples(
     """A metric of the summary at the end of training against N, a line for each configuration, on linear axes.
 
     Arithmetic means over seeds with 95 % bootstrap bands, of runs that did not diverge, at the nuisance values that are
-    best for bits; diamonds at the N of capacity; a line at 0 where signs differ. For what spans decades there are
+    best for bits; diamonds at the N of capacity; a line at 0 where a mean is negative. For what spans decades there are
     ``sharpness`` and ``gradients``. Raises BadInput where the metric was not measured, or at one N only.
     """
     comparison = as_comparison(comparison_or_frame)

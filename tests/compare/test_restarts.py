@@ -11,6 +11,7 @@ import pytest
 from comparison_cases import synthetic_frame
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from memcap.compare.axes import find_axes
 from memcap.compare.capacity import capacity
@@ -134,6 +135,22 @@ def test_losses_of_two_kinds_are_each_run_s_own() -> None:
     frame["train/loss_nats"] = loss.where(~other)
     frame["train/loss_mse"] = loss.where(other)
     assert best_restarts(frame)["restart"].tolist() == [2] * 6
+
+
+def test_what_fewer_would_have_given_goes_by_loss_and_by_seeds_that_have_them() -> None:
+    frame = restarted(3)
+    frame["train/loss_nats"] = frame["restart"].map({0: 0.5, 1: 0.1, 2: 0.01})  # bits: 1 before 2 before 0
+    frame = frame[(frame["seed"] != 2) | (frame["restart"] != 2)]
+    table = best_of_restarts(frame, find_axes(frame), compare(frame).quantity)
+    assert table["best_of"].tolist() == [1, 2, 3] * 2
+    assert table["num_seeds"].tolist() == [3, 3, 2] * 2
+    of_one = [10 / 3, 2 + 10 / 3, 4 + 7 / 2]  # by seed, of which the last has restarts 0 and 1 only
+    of_two = [13 / 3, 2 + 13 / 3, 4 + 7]
+    of_three = [3, 2 + 3]
+    at_150 = table[table["num_samples"] == 150]
+    assert at_150["mean"].tolist() == pytest.approx([150 + np.mean(of) for of in (of_one, of_two, of_three)])
+    half = t.ppf(0.975, 1) * np.std(of_three, ddof=1) / np.sqrt(2)
+    assert at_150[["ci_low", "ci_high"]].iloc[2].tolist() == pytest.approx([154 - half, 154 + half])
 
 
 def test_a_best_of_many_beside_a_best_of_few_is_flagged() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from comparison_cases import synthetic_frame
+from scipy.stats import t
 
 from memcap.compare.spikes import largest_rises, spikes
 from memcap.errors import BadInput
 from memcap.records import atomic
 from memcap.records.run_folder import RunFolder
 
-FALLS, SPIKES = [2.3, 1.5, 1.0, 1.05], [2.3, 1.0, 1.6, 0.9]
+FALLS, RISES, SPIKES = [2.3, 1.5, 1.0, 1.05], [2.3, 1.0, 1.15, 0.9], [2.3, 1.0, 1.6, 0.9]
 
 
 def history(run_id: str, losses: list[float]) -> pd.DataFrame:
@@ -41,28 +43,47 @@ def test_the_largest_rise_is_over_the_best_before() -> None:
         largest_rises(pd.DataFrame({"run_id": ["a"]}))
 
 
+def record(frame: pd.DataFrame, outputs: Path, losses: Sequence[list[float]]) -> None:
+    """Gives the runs of a table their histories, in its order."""
+    for run_id, own in zip(frame["run_id"], losses, strict=True):
+        folder = RunFolder(outputs, run_id)
+        folder.path.mkdir(parents=True)
+        for step, loss in enumerate(own):
+            atomic.append_line(folder.path / "history.jsonl", {"train/step": step, "train/loss_nats": loss})
+    frame.attrs["outputs"] = str(outputs)
+
+
 def test_shares_over_a_key(tmp_path: Path) -> None:
+    stored = {8: [80.0, 81.0, 85.0], 16: [160.0, 170.0, 0.0]}  # what diverged counts 0
     frame = synthetic_frame(
         widths=(8, 16),
         sizes=(50,),
-        seeds=(0, 1),
-        bits=lambda width, size, seed, rate: 10.0 * width + seed,
-        status=lambda width, size, seed, rate: "diverged" if (width, seed) == (16, 1) else "finished",
+        seeds=(0, 1, 2),
+        bits=lambda width, size, seed, rate: stored[width][seed] or 1e6,
+        status=lambda width, size, seed, rate: "diverged" if (width, seed) == (16, 2) else "finished",
     )
-    for run_id, losses in zip(frame["run_id"], (FALLS, SPIKES, FALLS, FALLS), strict=True):
-        folder = RunFolder(tmp_path, run_id)
-        folder.path.mkdir(parents=True)
-        for step, loss in enumerate(losses):
-            atomic.append_line(folder.path / "history.jsonl", {"train/step": step, "train/loss_nats": loss})
-    frame.attrs["outputs"] = str(tmp_path)
+    record(frame, tmp_path, [FALLS, RISES, SPIKES, FALLS, FALLS, FALLS])
     table = spikes(frame, "model.width")
     assert table["model.width"].tolist() == [8, 16]
-    assert table["bits"].tolist() == [80.5, 80.0]  # what diverged counts 0
-    assert table["spiking_share"].tolist() == [0.5, 0.5]
-    assert table["diverged_share"].tolist() == [0.0, 0.5]
-    assert table["rise_nats"].tolist() == pytest.approx([(0.05 + 0.6) / 2, 0.05])
+    assert table["num_seeds"].tolist() == [3, 3]
+    for (_, row), values in zip(table.iterrows(), stored.values(), strict=True):
+        interval = t.interval(0.95, 2, loc=np.mean(values), scale=np.std(values, ddof=1) / np.sqrt(3))
+        assert row[["bits", "bits_low", "bits_high"]].tolist() == pytest.approx([np.mean(values), *interval])
+    assert table["spiking_share"].tolist() == pytest.approx([1 / 3, 1 / 3]), "0.15 is below 0.1 log 10"
+    assert table["diverged_share"].tolist() == pytest.approx([0, 1 / 3])
+    assert table["rise_nats"].tolist() == pytest.approx([0.15, 0.05]), "the median"
     with pytest.raises(BadInput, match=r"activation\.frequency is no key"):
         spikes(frame, "activation.frequency")
+
+
+def test_of_restarts_the_best_one_s_spikes_count(tmp_path: Path) -> None:
+    frame = synthetic_frame(sizes=(50,), seeds=(0, 0, 1, 1), bits=lambda *_: 80.0)
+    frame["restart"] = [0, 1, 0, 1]
+    frame["train/loss_nats"] = [0.2, 0.1, 0.1, 0.2]
+    record(frame, tmp_path, [FALLS, SPIKES, FALLS, SPIKES])
+    (row,) = spikes(frame, "model.width").to_dict("records")
+    assert (row["num_seeds"], row["spiking_share"]) == (2, 0.5)
+    assert row["rise_nats"] == pytest.approx((0.6 + 0.05) / 2)
 
 
 def test_seeds_are_counted_once() -> None:

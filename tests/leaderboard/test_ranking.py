@@ -118,15 +118,21 @@ def test_an_activation_without_fresh_runs_is_last_and_says_what_lacks(
     assert none[["bits", "behind"]].isna().all(axis=None)
 
 
-def test_a_failed_choosing_run_does_not_hide_the_rate_beyond_the_edge() -> None:
+def test_a_failed_choosing_run_does_not_hide_the_rate_beyond_the_edge(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     protocol = small_protocol("leaderboard.extra_rates=1")
     grid = [(rate, seed) for rate in (0.01, 0.03, 0.1, 0.3) for seed in (0, 1) if (rate, seed) != (0.01, 0)]
     known = [*grid, *((0.3, seed) for seed in protocol.fresh)]
     frame = runs(RELU, known, lambda rate, seed: 1000 * rate + seed % 2)
-    (row,) = ranking(frame, [RELU], protocol, asked={Trial(RELU, 0.01, 0)}).to_dict("records")
+    table = ranking(frame, [RELU], protocol, asked={Trial(RELU, 0.01, 0)})
+    (row,) = table.to_dict("records")
     assert (row["learning_rate"], row["num_seeds"]) == (0.3, 3)
     assert row["bits"] == pytest.approx(300 + 1 / 3)
     assert row["missing"] == "1 of 8 choosing"
+    print_ranking(table, protocol)
+    edge = "edge:     the best rate is the smallest or largest that was tried: relu"
+    assert edge in capsys.readouterr().out.splitlines()
 
 
 def test_holm_by_hand_and_never_below_plain() -> None:
@@ -147,7 +153,7 @@ def test_what_is_printed_marks_who_is_not_told_apart(capsys: pytest.CaptureFixtu
     assert lines[1].rstrip().endswith("leader")
     assert "Holm over 2 tests" in "".join(lines)
     assert "seeds" not in lines[0].split()
-    assert "ceiling:" not in "".join(lines)
+    assert not {"ceiling:", "edge:"} & set(" ".join(lines).split())
 
 
 def test_a_board_that_is_not_overfilled_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 import memcap
+from memcap.measures.optimum import NAMES
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.softmax_optimum import softmax_optimum
 
@@ -28,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_gap_closes_as_training_goes_on(here: Path, bias: bool) -> None:
     runs = memcap.sweep(
         f"{LINEAR} data.num_samples=40 model.bias={bias} hardware.dtype=float64 budget.steps=20,4000 schedule=cosine"
+        " measure.samples=true"
     )
     gaps = runs.sort_values("budget.steps")["optimum/gap_bits"].to_numpy()
     assert gaps[0] > 1
@@ -45,8 +48,11 @@ def test_the_gap_closes_as_training_goes_on(here: Path, bias: bool) -> None:
     )
     assert trained["optimum/agreement"] == 1
     assert trained["optimum/final_rank_correlation"] > 0.999
+    aligned = spearmanr(longest.arrays("samples")["alignment"], at_optimum["loss"]).statistic
+    assert trained["optimum/alignment_rank_correlation"] == pytest.approx(aligned, abs=1e-9)
     assert trained["optimum/memorized_samples"] == at_optimum["correct"].sum() < 40
     assert trained["optimum/decrement_nats"] <= 1e-12
+    assert 0 < trained["optimum/gradient_norm"] < 1e-6
 
 
 def test_separable_samples_have_all_bits_and_no_finite_optimum(here: Path) -> None:
@@ -55,6 +61,15 @@ def test_separable_samples_have_all_bits_and_no_finite_optimum(here: Path) -> No
     assert run.summary["optimum/bits"] == pytest.approx(4 * math.log2(3))
     assert "loss" not in run.arrays("optimum")
     assert run.summary["optimum/final_rank_correlation"] is None  # NaN, in a record
+
+
+def test_no_run_fails_where_newton_does_not_decide(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memcap.oracle.softmax_optimum.MOST_STEPS", 0)
+    run = memcap.run(f"{LINEAR} data.num_samples=40 budget.steps=2")
+    assert run.status == "finished"
+    found = {name: value for name, value in run.summary.items() if name.startswith("optimum/")}
+    assert found == {f"optimum/{name}": None for name in NAMES}  # NaN, in a record
+    assert run.summary["memory/bits"] is not None
 
 
 def test_members_of_one_population_have_an_optimum_each(here: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import json
 import re
@@ -28,6 +29,11 @@ def committed(name: str) -> dict[str, Any]:
 
 def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def code_sha256(notebook: Any) -> str:
+    sources = ["".join(cell["source"]) for cell in code_cells(notebook)]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def figures(notebook: Any) -> int:
@@ -80,7 +86,8 @@ def test_it_runs_at_its_smallest_size(name: str, execute: ModuleType, kernel: An
     assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
     assert figures(notebook) == figures(committed(name))
     del notebook.cells[0]
-    assert execute.cleaned(notebook, "smoke").metadata["memcap"] == {"size": "smoke"}
+    made_by = {"size": "smoke", "code_sha256": code_sha256(committed(name))}
+    assert execute.cleaned(notebook, "smoke").metadata["memcap"] == made_by
     assert not any("member-steps/s" in json.dumps(cell["outputs"]) for cell in code_cells(notebook))
 
 
@@ -97,10 +104,13 @@ def test_it_calls_memcap_and_defines_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_outputs_are_those_of_the_published_grid_and_of_no_machine(name: str) -> None:
     notebook = committed(name)
+    made_by = notebook["metadata"].pop("memcap")
+    assert made_by["size"] == "paper"
+    again = f"code has changed since: python notebooks/execute.py {name}"
+    assert made_by["code_sha256"] == code_sha256(notebook), again
     assert notebook["metadata"] == {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        "memcap": {"size": "paper"},
     }
     cells = code_cells(notebook)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), "not top to bottom"

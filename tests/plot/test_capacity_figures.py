@@ -7,7 +7,7 @@ import pytest
 from comparison_cases import BITS_PER_LABEL
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from plot_cases import SIZES, plotted_frame, two_activations
+from plot_cases import SIZES, band_ends, bar_ends, plotted_frame, two_activations
 
 import memcap
 from memcap.compare.comparison import compare
@@ -35,6 +35,9 @@ def test_curves_bands_capacities_and_the_diagonal() -> None:
     curves = comparison.curves
     for line, (_, expected) in zip(solid_lines(ax, 6), curves.groupby("model.width"), strict=True):
         np.testing.assert_allclose(line, expected[["num_samples", "mean"]])
+    for band, (_, expected) in zip(band_ends(ax), curves.groupby("model.width"), strict=True):
+        np.testing.assert_allclose(band, expected[["low", "high"]])
+    np.testing.assert_allclose(bar_ends(ax)[0], comparison.capacity[["ci_low", "ci_high"]])
     diamonds = ax.collections[-1].get_offsets()
     np.testing.assert_allclose(diamonds, comparison.capacity[["best_num_samples", "capacity_bits"]])
     (diagonal,) = [line for line in ax.lines if line.get_linestyle() == ":"]
@@ -84,6 +87,7 @@ def test_points_their_law_and_its_slope() -> None:
     table, fits = comparison.capacity, comparison.fits
     points = next(line for line in ax.lines if line.get_marker() == "o").get_xydata()
     np.testing.assert_allclose(points, table[["num_parameters_without_head", "capacity_bits"]])
+    np.testing.assert_allclose(bar_ends(ax)[0], table[["ci_low", "ci_high"]])
     rows = fits[fits["parameter_count"] == "num_parameters_without_head"]
     (chosen,) = rows[rows["chosen"]].to_dict("records")
     name = "exponent" if chosen["law"] == "power_law" else "slope"

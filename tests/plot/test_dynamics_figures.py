@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
-from plot_cases import plotted_frame
+from plot_cases import band_ends, bar_ends, plotted_frame
 
 from memcap.compare.comparison import compare
 from memcap.compare.over_samples import over_samples
@@ -39,13 +39,17 @@ def test_geometric_means_at_the_best_nuisance_values_of_runs_that_did_not_diverg
 
 def test_a_jump_stands_where_it_was_found() -> None:
     comparison = compare(plotted_frame(widths=(24, 32, 40)))
+    found = comparison.jamming
+    found.loc[0, "jump_low"] -= 20  # an interval need not be symmetric
     ax = sharpness(comparison)
     assert ax.get_yscale() == "log"
-    found = comparison.jamming
+    expected = over_samples(comparison, RAW)[["low", "high"]]
+    np.testing.assert_allclose(np.concatenate(band_ends(ax)), expected)
     assert found["jump"].all()
     (bars,) = [line for line in ax.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3][:1]
     assert bars.get_xdata().tolist() == found["jump_num_samples"].tolist()
     assert all(1 < height < 1e3 for height in bars.get_ydata())
+    np.testing.assert_allclose(bar_ends(ax)[0], found[["jump_low", "jump_high"]])
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == ["24", "32", "40", "N of capacity", "jump of λ₁(H), 95 % CI"]
     none = sharpness(plotted_frame(sharpness=lambda w, n, s, r: 1 + 0.1 * np.sin(n + s)))
@@ -78,6 +82,7 @@ def test_thresholds_are_those_of_the_runs_that_are_drawn() -> None:
 
     frame = plotted_frame(widths=(16, 24), rates=(0.01, 0.1), bits=bits)
     frame["sharpness/threshold"] = 38 / frame["optimizer.learning_rate"]
+    frame.loc[0, ["status", "sharpness/threshold"]] = ["diverged", 5.0]  # at the best rate, and not drawn
     assert stability_thresholds(compare(frame), PRECONDITIONED) == (3800, 3800), "of the best learning rate"
     assert stability_thresholds(compare(frame), RAW) is None
     frame.loc[frame["model.width"] == 24, "sharpness/threshold"] = 19.0

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
-from plot_cases import plotted_frame, two_activations
+from plot_cases import bar_ends, plotted_frame, two_activations
 from scipy.stats import spearmanr
 
 import memcap
@@ -46,11 +46,17 @@ def stars(ax) -> list[tuple[float, float]]:
     ]
 
 
+def lines_at_0(ax) -> int:
+    return sum(list(line.get_ydata()) == [0, 0] for line in ax.lines)
+
+
 def test_numbers_stand_where_they_are_and_names_side_by_side() -> None:
     comparison = compare(plotted_frame(widths=(4, 40, 400)))
     ax = capacity_against_key(comparison)
     points = next(line for line in ax.lines if line.get_marker() == "o").get_xydata()
     np.testing.assert_allclose(points, comparison.capacity[["model.width", "capacity_bits"]])
+    (bars,) = bar_ends(ax)
+    np.testing.assert_allclose(bars, comparison.capacity[["ci_low", "ci_high"]])
     assert (ax.get_xscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "width", "memorized bits, best N")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "40", "400"]
     frame = two_activations(widths=(16,), sizes=(200,))
@@ -93,6 +99,8 @@ def test_a_signed_metric_is_averaged_as_it_is() -> None:
     (line,) = [line for line in ax.lines if len(line.get_xdata()) == 6]
     np.testing.assert_allclose(line.get_ydata(), -0.2)
     assert (ax.get_yscale(), ax.get_ylabel()) == ("linear", "rank correlation, initial and final loss")
+    assert lines_at_0(ax) == 1
+    assert lines_at_0(metric_over_samples(frame, metric="memory/bits")) == 0, "no mean is negative"
     with pytest.raises(BadInput, match="samples/nothing was not measured"):
         metric_over_samples(frame, metric="samples/nothing")
     with pytest.raises(BadInput, match="two or more data"):
