@@ -17,6 +17,8 @@ from memcap.compare.axes import find_axes
 from memcap.compare.capacity import capacity
 from memcap.compare.comparison import compare, write
 from memcap.compare.curves import curves
+from memcap.compare.report.drawing import Drawing
+from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
 from memcap.compare.terminal import restart_lines
 from memcap.errors import BadInput
@@ -121,6 +123,20 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 24
     write(compare(restarted(1)), tmp_path)
     assert not (tmp_path / "restarts.csv").exists()
+
+
+def test_a_report_draws_what_the_terminal_says() -> None:
+    """At the N of each capacity, and not at the other; nothing where nothing was restarted."""
+    drawing = Drawing(compare(restarted()))
+    (figure,) = best_of_restarts_figure(drawing)
+    (line,) = figure["data"]
+    at_150 = drawing.comparison.restarts.query("num_samples == 150")
+    assert line["x"] == [1, 2, 4]
+    assert line["y"] == pytest.approx(at_150["mean"].tolist(), rel=1e-5)
+    assert line["error_y"]["array"] == pytest.approx((at_150["ci_high"] - at_150["mean"]).tolist(), rel=1e-5)
+    group = drawing.groups[-1 - line["customdata"][0]]
+    assert group["name"].endswith("data.num_samples=150")
+    assert best_of_restarts_figure(Drawing(compare(restarted(1)))) == []
 
 
 def test_restart_is_no_axis_to_choose() -> None:
