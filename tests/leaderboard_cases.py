@@ -31,7 +31,12 @@ def runs(
             seeds=(seed,),
             rates=(rate,),
             bits=lambda width, size, seed, rate: bits(rate, seed),
-            **{"activation.kind": entry.kind, "activation.formula": entry.formula, **columns},
+            **{
+                "activation.kind": entry.kind,
+                "activation.formula": entry.formula,
+                "activation.frequency": float("nan") if entry.frequency is None else entry.frequency,
+                **columns,
+            },
         )
         for rate, seed in places
     ]

@@ -38,7 +38,7 @@ def linear_program(inputs_ND: np.ndarray, labels_N: np.ndarray, num_classes: int
 
     Solved in float64 by the dual simplex method; the answer rests on the bounds that its primal and dual solutions
     prove, not on its tolerance. Cost: D V + 1 unknowns and N (V − 1) inequalities; 0.02 s at D = V = 10, N = 100;
-    6 s at D = 20, V = 40, N = 250. Raises RuntimeError where HiGHS gives up. Huangfu and Hall 2018, Mathematical
+    17 s at D = 20, V = 40, N = 250. Raises RuntimeError where HiGHS gives up. Huangfu and Hall 2018, Mathematical
     Programming Computation 10, 119.
     """
     import scipy.sparse

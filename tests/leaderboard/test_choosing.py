@@ -9,6 +9,7 @@ from leaderboard_cases import RELU, SILU, WAVE, runs, small_protocol
 from memcap.compare.capacity import capacity
 from memcap.errors import BadInput
 from memcap.leaderboard.choosing import Trial, best_rate, beyond, choose, runs_of
+from memcap.leaderboard.entry import Entry, formula_entry
 
 PROTOCOL = small_protocol()
 GRID = [(rate, seed) for rate in (0.01, 0.03, 0.1) for seed in (0, 1)]
@@ -101,11 +102,12 @@ def test_rates_go_on_in_their_steps(rates: list[float], below: float, above: flo
     assert (beyond(rates, above=False), beyond(rates, above=True)) == (below, above)
 
 
-def test_runs_of_an_activation_are_told_apart_by_formula() -> None:
-    other = runs(WAVE, GRID[:1], peaked)
-    other["activation.formula"] = "x*sin(4*x)"
-    frame = pd.concat([runs(SILU, GRID, peaked), runs(WAVE, GRID[:2], peaked), other], ignore_index=True)
-    assert [len(runs_of(frame, entry)) for entry in (SILU, WAVE, RELU)] == [6, 2, 0]
+def test_runs_of_an_activation_are_told_apart_by_formula_and_frequency() -> None:
+    other_wave = formula_entry("x*sin(4*x)")
+    slow, fast = Entry("sin1", "sin", frequency=1.0), Entry("sin10", "sin", frequency=10.0)
+    counts = {SILU: 6, WAVE: 2, other_wave: 1, slow: 3, fast: 5, RELU: 0}
+    frame = pd.concat([runs(entry, GRID[:count], peaked) for entry, count in counts.items() if count])
+    assert {entry: len(runs_of(frame, entry)) for entry in counts} == counts
 
 
 @pytest.mark.parametrize(

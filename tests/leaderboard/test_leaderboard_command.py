@@ -16,7 +16,7 @@ import pytest
 import memcap
 from memcap.errors import BadInput
 from memcap.leaderboard.__main__ import main, parse
-from memcap.leaderboard.board import _once
+from memcap.leaderboard.board import _chosen, _once
 from memcap.leaderboard.entry import Entry, formula_entry
 
 SMALL = (
@@ -38,13 +38,19 @@ def leaderboard(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A board of two activations."""
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board of two activations, as it was written."""
     outputs = tmp_path_factory.mktemp("board") / "outputs"
     status, text, error = leaderboard(*SMALL, f"paths.outputs={outputs}")
     assert status == 0, error
     assert "leader" in text
     return outputs
+
+
+@pytest.fixture
+def outputs(board: Path, tmp_path: Path) -> Path:
+    """The same for one test alone, which may add to it."""
+    return shutil.copytree(board, tmp_path / "outputs")
 
 
 def written(outputs: Path) -> dict[str, int]:
@@ -83,7 +89,7 @@ def test_a_candidate_joins_and_nothing_is_trained_twice(outputs: Path) -> None:
     assert {path: after[path] for path in before} == before
     assert set(table(outputs)["name"]) == {"relu", "silu", "gelu_like"}
     assert "gelu_like *" in text
-    # Spelled otherwise it is the same, and without only= it stays on the board.
+    # Spelled otherwise it is the same, which the board knows from the call before.
     status, text, error = leaderboard("x * sigmoid( 1.702 * x )", "name=other", *words)
     assert status == 0
     assert "is on the board already, as gelu_like" in error
@@ -202,6 +208,14 @@ def test_a_candidate_that_comes_with_memcap_by_now_stands_once() -> None:
     ]
     earlier = [formula_entry("exp(-x*x)", "bump"), formula_entry("x*sin(4*x)", "wave")]
     assert [entry.name for entry in _once(shipped, earlier)] == ["silu", "gauss", "wave", "x*sin(4*x)"]
+
+
+def test_all_are_ranked_unless_only_some_are_asked_for_and_what_is_added_always() -> None:
+    entries = [Entry("relu", "relu"), Entry("silu", "silu"), formula_entry("x*sin(3*x)", "wave")]
+    assert _chosen(entries, (), ()) == entries
+    assert _chosen(entries, (), ("wave",)) == entries
+    assert _chosen(entries, ("relu",), ()) == entries[:1]
+    assert _chosen(entries, ("relu",), ("wave",)) == [entries[0], entries[2]]
 
 
 def test_the_same_in_python(outputs: Path) -> None:

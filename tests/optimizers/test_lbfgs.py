@@ -1,73 +1,19 @@
-"""L-BFGS on problems whose minimum is known, its inverse Hessian against the dense recursion, its line search."""
+"""L-BFGS on problems whose minimum is known, its inverse Hessian against the dense recursion, and as runs use it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from lbfgs_cases import minimized, quadratic
 from population_cases import small_config, small_population, train, training_tensors
 from scipy.optimize import minimize as scipy_minimize
-from torch import Tensor
 
 from memcap.engines import BatchedEngine
 from memcap.engines.batched import evaluation, gradients, updated_parameters
-from memcap.optimizers import Evaluate, Lbfgs
-from memcap.optimizers.lbfgs import CURVATURE, SUFFICIENT_DECREASE, _order
+from memcap.optimizers.lbfgs import _order
 from memcap.oracle.softmax_optimum import softmax_optimum
 from memcap.population import Population
-
-State = dict[str, Tensor]
-
-
-def differentiable(function: Callable[[Tensor], Tensor]) -> Evaluate:
-    """Values [M] and gradients of a function of [M, P]."""
-
-    def evaluate(parameters_MP: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf_MP = parameters_MP.detach().requires_grad_()
-            value_M = function(leaf_MP)
-            (gradient_MP,) = torch.autograd.grad(value_M.sum(), leaf_MP)
-        return value_M.detach(), gradient_MP
-
-    return evaluate
-
-
-def minimized(
-    function: Callable[[Tensor], Tensor],
-    start_MP: Tensor,
-    num_steps: int,
-    *,
-    history: int = 20,
-    decay: float = 0.0,
-    rate: float = 0.1,
-) -> tuple[Tensor, State]:
-    optimizer = Lbfgs(history)
-    parameters_MP, count = start_MP.clone(), len(start_MP)
-    shapes = optimizer.state_shapes(start_MP.shape[1])
-    state = {name: start_MP.new_zeros(count, *shape) for name, shape in shapes.items()}
-    given = {"learning_rate": rate, "weight_decay": decay}
-    values = {name: torch.full((count,), value, dtype=torch.float64) for name, value in given.items()}
-    for _ in range(num_steps):
-        optimizer.step(parameters_MP, state, values, differentiable(function))
-    return parameters_MP, state
-
-
-def quadratic(num_parameters: int) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """(x - x*)ᵀ A (x - x*) / 2 with eigenvalues from 0.01 to 1, for two members, and x*."""
-    generator = torch.Generator().manual_seed(5)
-    target_MP = torch.randn(2, num_parameters, generator=generator, dtype=torch.float64)
-    rotation_PP = torch.linalg.qr(
-        torch.randn(num_parameters, num_parameters, generator=generator, dtype=torch.float64)
-    ).Q
-    matrix_PP = rotation_PP @ torch.diag(torch.logspace(-2, 0, num_parameters).double()) @ rotation_PP.T
-
-    def function(x_MP: Tensor) -> Tensor:
-        error_MP = x_MP - target_MP
-        return (error_MP @ matrix_PP * error_MP).sum(1) / 2
-
-    return function, target_MP
 
 
 def test_a_quadratic_of_p_dimensions_takes_a_few_p_evaluations() -> None:
@@ -96,83 +42,6 @@ def test_the_direction_is_that_of_the_dense_recursion(steps: int) -> None:
         if state["trials"][member] == 0:  # else the direction is an older gradient's
             expected_P = -inverse_PP @ state["gradient"][member]
             torch.testing.assert_close(state["direction"][member], expected_P, rtol=1e-8, atol=1e-14)
-
-
-def rosenbrock(x_MP: Tensor) -> Tensor:
-    x_M, y_M = x_MP[:, 0], x_MP[:, 1]
-    return (1 - x_M) ** 2 + 100 * (y_M - x_M**2) ** 2
-
-
-def test_accepted_steps_satisfy_the_weak_wolfe_conditions() -> None:
-    evaluate, optimizer, accepted = differentiable(rosenbrock), Lbfgs(), 0
-    parameters_MP, state = minimized(rosenbrock, torch.tensor([[-1.2, 1.0]], dtype=torch.float64), 1)
-    values = {
-        "learning_rate": torch.tensor([0.1]).double(),
-        "weight_decay": torch.zeros(1, dtype=torch.float64),
-    }
-    for _ in range(70):
-        before_MP, before = parameters_MP.clone(), {name: tensor.clone() for name, tensor in state.items()}
-        optimizer.step(parameters_MP, state, values, evaluate)
-        if not torch.equal(parameters_MP, before_MP):
-            accepted += 1
-            loss_M, gradient_MP = evaluate(parameters_MP)
-            slope_M = before["slope"]
-            assert loss_M <= before["loss"] + SUFFICIENT_DECREASE * before["length"] * slope_M + 1e-15
-            assert (gradient_MP * before["direction"]).sum(1) >= CURVATURE * slope_M
-    assert accepted > 25
-    torch.testing.assert_close(parameters_MP, torch.ones(1, 2, dtype=torch.float64), rtol=0, atol=1e-6)
-
-
-def test_the_first_trial_has_the_length_of_the_learning_rate() -> None:
-    function, target_MP = quadratic(5)
-    _, state = minimized(function, torch.zeros_like(target_MP), 1, rate=0.03)
-    length_M = state["length"] * torch.linalg.vector_norm(state["direction"], dim=1)
-    torch.testing.assert_close(length_M, torch.full((2,), 0.03, dtype=torch.float64))
-
-
-def test_a_minimum_at_a_kink_is_approached() -> None:
-    def kinked(x_MP: Tensor) -> Tensor:
-        return x_MP[:, 0].abs() + 3 * (x_MP[:, 1] - x_MP[:, 0]).abs() + x_MP[:, 1] ** 2
-
-    _, state = minimized(kinked, torch.tensor([[1.3, -0.7]], dtype=torch.float64), 150)
-    assert 0 <= state["loss"].item() < 1e-5
-
-
-def test_a_direction_that_rounding_turned_uphill_is_replaced_by_the_steepest() -> None:
-    function, target_MP = quadratic(6)
-    parameters_MP, state = minimized(function, torch.zeros_like(target_MP), 8)
-    state["step_changes"].neg_()  # no pairs that _remember lets in
-    state["length"].fill_(0.0)  # this trial is where the parameters stand: accepted, without a new pair
-    values = {"learning_rate": torch.tensor([0.1, 0.1]).double(), "weight_decay": torch.zeros(2).double()}
-    Lbfgs().step(parameters_MP, state, values, lambda x_MP: _flat(function, x_MP))
-    torch.testing.assert_close(state["direction"], -state["gradient"])
-    length_M = state["length"] * torch.linalg.vector_norm(state["direction"], dim=1)
-    torch.testing.assert_close(length_M, values["learning_rate"])
-
-
-def _flat(function: Callable[[Tensor], Tensor], x_MP: Tensor) -> tuple[Tensor, Tensor]:
-    """Another gradient at the same place, so that the curvature condition holds there."""
-    value_M, gradient_MP = differentiable(function)(x_MP)
-    return value_M, gradient_MP * 0.5
-
-
-def test_where_nothing_is_finite_the_parameters_stay_and_neighbours_go_on() -> None:
-    function, target_MP = quadratic(6)
-    whole_MP, _ = minimized(function, torch.zeros_like(target_MP), 30)
-    start_MP = torch.zeros_like(target_MP)
-    start_MP[0] = torch.nan
-    found_MP, state = minimized(function, start_MP, 30)
-    assert found_MP[0].isnan().all()
-    assert torch.equal(found_MP[1], whole_MP[1])
-    assert state["loss"][1].isfinite()
-
-
-def test_an_overflow_is_a_trial_that_is_too_long() -> None:
-    def walled(x_MP: Tensor) -> Tensor:
-        return (torch.exp(x_MP) - 3 * x_MP).sum(1)
-
-    found_MP, _ = minimized(walled, torch.zeros(1, 3, dtype=torch.float64), 60, rate=1e4)
-    torch.testing.assert_close(found_MP, torch.full((1, 3), np.log(3)).double(), rtol=0, atol=1e-6)
 
 
 def test_weight_decay_is_part_of_what_is_minimized() -> None:
