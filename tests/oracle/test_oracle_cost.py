@@ -84,7 +84,7 @@ def test_times_are_of_the_order_that_is_predicted() -> None:
     assert 0.1 < predicted_s({problem: []}, programs=False) / (bisected - started) < 10
     for beside in (size, size + 1):
         linear_program(*problem.samples(beside), 20)
-    assert 0.2 < programs_s(problem) / (time.process_time() - bisected) < 5
+    assert 0.1 < programs_s(problem) / (time.process_time() - bisected) < 10
 
 
 @pytest.mark.parametrize("num_classes", [2, 5, 10])
