@@ -44,7 +44,7 @@ def sort_out(ledger: Ledger, outcomes: Sequence[CellOutcome]) -> Backlog:
                 changed.append(cell.run_id)
             elif not given_up and lacks_at_the_end(cell, result):
                 backlog.to_measure.append(cell)
-            outcome.status, outcome.summary = "skipped", result["summary"]
+            outcome.take(result, "skipped")
         elif given_up and (failure := folder.read_failure()) is not None:
             number = failure["failures"]
             again = f"(failed {number} times; max_attempts={number + 1} tries once more)"

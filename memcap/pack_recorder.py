@@ -215,8 +215,7 @@ class PackRecorder:
             self.fail(member, error)
             return
         self.locks.pop(cell.run_id).release()
-        outcome = self.ledger.by_id[cell.run_id]
-        outcome.status, outcome.summary = status, summary
+        self.ledger.by_id[cell.run_id].take(record)
         kind = cell.config.tracking.charts
         self.mirrors[member].finish(
             {**summary, "status": status, "stop_reason": result.ending.reason},

@@ -244,7 +244,7 @@ class StudyRun:
             ledger.study.tidy_index()
         try:
             print_closing(
-                [(o.cell, o.status, o.summary, o.error) for o in ledger.outcomes],
+                ledger.outcomes,
                 study=ledger.study,
                 progress=ledger.progress,
                 wall_time_s=wall_time_s,

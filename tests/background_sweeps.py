@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -86,22 +87,26 @@ def kill_workers_in_a_run(folder: Path, number: int = 1) -> None:
     submission = SubmissionFolder.all_of(folder / "outputs" / "studies" / "s")[number - 1]
 
     def in_a_run() -> bool:
+        assert workers_of(folder, number), "the sweep ended before it could be killed"
         signal_workers(folder, number, signal.SIGSTOP)
         done = {path.parent.name for path in results(folder)}
-        for place, task in enumerate(submission.read_tasks()):
-            said = submission.read_state(place) or {}
-            if said.get("state") == RUNNING and done.isdisjoint(task["runs"]):
-                return True
-        signal_workers(folder, number, signal.SIGCONT)
-        return False
+        return any(
+            (submission.read_state(place) or {}).get("state") == RUNNING and done.isdisjoint(task["runs"])
+            for place, task in enumerate(submission.read_tasks())
+        )
 
-    until(in_a_run)
-    kill_workers(folder, number)
+    try:
+        while not in_a_run():
+            signal_workers(folder, number, signal.SIGCONT)
+            time.sleep(0.05)
+    finally:
+        kill_workers(folder, number)
 
 
 def signal_workers(folder: Path, number: int, which: signal.Signals) -> None:
     for pid in workers_of(folder, number):
-        os.kill(pid, which)
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(pid, which)
 
 
 def results(folder: Path) -> list[Path]:

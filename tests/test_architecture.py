@@ -29,6 +29,7 @@ LAYERS = (
     ("engines",),
     ("measures",),
     ("budget",),
+    ("outcome",),
     ("records",),
     ("study",),  # reads records; knows nothing of training
     ("study_command",),
@@ -41,7 +42,6 @@ LAYERS = (
     ("machine", "environment", "explanations", "interruption"),
     ("sync", "dashboard"),  # commands; the work is in records
     ("command_line",),
-    ("outcome",),
     ("ledger",),
     ("remeasuring", "backlog", "listing", "resumption"),
     ("pack_recorder",),

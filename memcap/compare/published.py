@@ -106,10 +106,11 @@ def beside_published(comparison: Comparison, given: str | pd.DataFrame) -> pd.Da
     """What was measured beside what was published: a row for each published number whose configuration was run.
 
     ``measured``: the mean over seeds at the published N; where that is a peak, or not stated, the mean of each seed's
-    own maximum over the N that were run, biased upward as a published maximum of one seed is. A diverged run counts 0.
-    Of sharpness the geometric mean. ``low``, ``high``: its 95 % interval (Student's t over seeds; NaN of one seed).
+    own maximum over the N that were run, biased upward as a published maximum of one seed is. A diverged run counts 0;
+    of sharpness it is the geometric mean of runs that did not diverge. ``low``, ``high``: its 95 % interval (Student's
+    t over seeds; NaN of one seed).
     ``given``: a preset's name, or a table with the columns of ``published``. NaN where nothing was run at that N.
-    Raises BadInput where these runs have none of the metrics.
+    Raises BadInput where these runs have none of the metrics, or where ``given`` has no rows.
     """
     table, frame = as_published(given), comparison.frame
     parts = []
@@ -128,6 +129,8 @@ def beside_published(comparison: Comparison, given: str | pd.DataFrame) -> pd.Da
         ]
         measured = pd.DataFrame(found, columns=["measured", "low", "high", "num_seeds"], index=rows.index)
         parts.append(rows.drop(columns=["configuration", "metric"]).join(measured))
+    if not parts:
+        raise BadInput("published has no rows; see memcap.published(PRESET) for what a preset has")
     return pd.concat(parts, ignore_index=True)
 
 

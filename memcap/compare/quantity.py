@@ -29,7 +29,10 @@ class Quantity:
     def of(cls, name: str, frame: pd.DataFrame) -> Quantity:
         """``bits``, ``bits_clamped``, ``samples``, or a metric by its name; BadInput for one that no run has."""
         metric = SHORT_NAMES.get(name, name)
-        if metric not in frame or not pd.api.types.is_numeric_dtype(frame[metric]):
+        # Where all runs have diverged it is a column without a value.
+        if metric not in frame or not (
+            frame[metric].isna().all() or pd.api.types.is_numeric_dtype(frame[metric])
+        ):
             known = [*SHORT_NAMES, *(str(c) for c in frame.columns if "/" in str(c))]
             raise BadInput(
                 f"y={name}: these runs have no number of that name{nearest(name, known)}; y is bits, bits_clamped,"

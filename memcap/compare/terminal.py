@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
+import numpy as np
 import pandas as pd
 
 from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import restarts_at_capacity
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
+from memcap.compare.quantity import Quantity
 from memcap.compare.restarts import NUM_RESTARTS
 from memcap.records.table import MOST_ROWS, Column, number, print_columns
 
@@ -128,8 +130,8 @@ def optimum_lines(comparison: Comparison) -> Iterator[str]:
     """How much of what a linear model can store its training has stored, where the oracle was asked."""
     runs = comparison.frame
     if OPTIMUM_BITS in runs and not (known := runs[runs[OPTIMUM_BITS].notna()]).empty:
-        share = known["memory/bits"].astype(float).fillna(0.0) / known[OPTIMUM_BITS].astype(float)
-        low, middle, high = (f"{value:.1%}" for value in share.quantile([0.0, 0.5, 1.0]))
+        share = Quantity.of("bits", runs).values(known) / known[OPTIMUM_BITS].to_numpy(dtype=float)
+        low, middle, high = (f"{value:.1%}" for value in np.nanquantile(share, [0.0, 0.5, 1.0]))
         yield f"optimum:  {len(known)} linear runs store {middle} of their exact optimum ({low} to {high})"
 
 

@@ -62,8 +62,8 @@ def optimum_columns(
     finite, hence unique, the rank correlations of its samples' losses are with those at the end of training, and with
     the alignments of ``data_bias``. All NaN where Newton's method does not decide. Arrays: ``correct``, ``loss``.
 
-    Members with the same samples share one solution. Cost: some ten systems of (V − 1) D equations for each; 0.01 to
-    0.2 s at V = 10, 3 s at D = V = 40.
+    Members with the same samples share one solution. Cost: 4 to 25 systems of (V − 1) D equations for each, more
+    beside the separable N; 0.01 to 0.2 s at V = 10, 3 s at D = V = 40.
     """
     solved: dict[str, SoftmaxOptimum | None] = {}
     values: dict[str, list[float]] = {name: [] for name in NAMES}

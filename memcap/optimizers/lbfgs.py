@@ -11,7 +11,7 @@ from torch import Tensor
 from memcap.optimizers.optimizer import Evaluate
 
 SUFFICIENT_DECREASE, CURVATURE = 1e-4, 0.9  # the two Wolfe conditions, as in Nocedal and Wright 2006, p. 62
-MOST_TRIALS = 25  # of a line search: halving from 1 to 3e-8
+MOST_TRIALS = 25  # of a line search: halving from 1 to 6e-8
 SCALARS = ("loss", "slope", "length", "lower", "upper", "trials", "is_known", "num_pairs")
 
 State = dict[str, Tensor]

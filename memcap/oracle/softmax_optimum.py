@@ -43,8 +43,8 @@ def softmax_optimum(
     1e-12 nats are left and the probabilities, taken as multipliers, prove that the samples are not separable; the last
     step then has a gradient norm of the order of 1e-12. Samples that are separable only in part have their optimum at
     infinity in some directions; there the loss falls by a constant factor a step. One class's weights are kept at 0,
-    which changes no probability. Cost: a Hessian of (V − 1) D rows a step, 5 to 50 steps. Raises RuntimeError if 500
-    steps do not do. Boyd and Vandenberghe 2004, section 9.5.
+    which changes no probability. Cost: a Hessian of (V − 1) D rows a step, 4 to 25 steps, up to
+    50 beside the separable N. Raises RuntimeError if 500 steps do not do. Boyd and Vandenberghe 2004, section 9.5.
     """
     num_samples, num_inputs = inputs_ND.shape
     free = num_classes - 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote, split
-from typing import Any
 
-from memcap.config.cell import Cell
+from memcap.outcome import CellOutcome
 from memcap.records.means import print_means
 from memcap.records.progress import Progress, si
 from memcap.records.study_folder import StudyFolder
@@ -18,7 +17,7 @@ MOST_ERRORS = 5
 
 
 def print_closing(
-    results: Sequence[tuple[Cell, str, dict[str, Any], str | None]],
+    outcomes: Sequence[CellOutcome],
     *,
     study: StudyFolder,
     progress: Progress,
@@ -27,19 +26,24 @@ def print_closing(
     axes: Sequence[str],
     wandb_url: str | None = None,
     wandb_folder: Path | None = None,
+    states: Mapping[str, str] | None = None,
 ) -> None:
-    """The table of all runs on stdout, then the study's folder, its W&B runs and the next commands."""
+    """The table of all runs on stdout, then the study's folder, its W&B runs and the next commands.
+
+    ``states``: by run id, in place of what an outcome says.
+    """
     sys.stderr.flush()
     rows = [
         TableRow(
-            overrides=cell.overrides,
-            run_id=cell.run_id,
-            status=status,
-            num_samples=cell.config.data.num_samples,
-            num_parameters=cell.config.num_parameters,
-            summary=summary,
+            overrides=outcome.cell.overrides,
+            run_id=outcome.cell.run_id,
+            status=(states or {}).get(outcome.cell.run_id, outcome.status),
+            num_samples=outcome.cell.config.data.num_samples,
+            num_parameters=outcome.cell.config.num_parameters,
+            summary=outcome.summary,
+            diverged=outcome.diverged,
         )
-        for cell, status, summary, _ in results
+        for outcome in outcomes
     ]
     print_table(rows)
     if "seed" in axes:
@@ -47,9 +51,9 @@ def print_closing(
     print()
     speed = f", {si(progress.rate_per_s())} member-steps/s" if progress.done else ""
     print(f"{progress.summary()} in {wall_time_s:.1f} s{speed}")
-    errors = [(cell, error) for cell, _, _, error in results if error]
-    for cell, error in errors[:MOST_ERRORS]:
-        print(f"failed: {' '.join(cell.overrides) or cell.run_id}: {error}")
+    errors = [(row, outcome.error) for row, outcome in zip(rows, outcomes, strict=True) if outcome.error]
+    for row, error in errors[:MOST_ERRORS]:
+        print(f"failed: {row.name}: {error}")
     if len(errors) > MOST_ERRORS:
         print(f"... and {len(errors) - MOST_ERRORS} more failures (failure.json in their run folders)")
     _print_places(study, [row.run_id for row in rows], wandb_url, (wandb_folder or study.path) / "wandb")

@@ -20,14 +20,14 @@ def print_means(rows: Sequence[TableRow]) -> None:
     seeds: dict[str, dict[str, list[TableRow]]] = {}
     for row in rows:
         if "memory/bits" in row.summary:
-            name = " ".join(text for text in row.overrides if not text.startswith(("seed=", "restart=")))
-            seed = " ".join(text for text in row.overrides if text.startswith("seed="))
+            name = " ".join(text for text in row.overrides if _key(text) not in ("seed", "restart"))
+            seed = " ".join(text for text in row.overrides if _key(text) == "seed")
             seeds.setdefault(name, {}).setdefault(seed, []).append(row)
     groups = {name: [min(restarts, key=_rank) for restarts in own.values()] for name, own in seeds.items()}
     if not any(len(group) > 1 for group in groups.values()):
         return
     shown = list(groups.items())[:MOST_ROWS]
-    values = [[row.value(["memory/bits"]) for row in group] for _, group in shown]
+    values = [[None if row.diverged else row.value(["memory/bits"]) for row in group] for _, group in shown]
     summaries = [mean_and_half_width([value or 0.0 for value in bits]) for bits in values]
     columns = [
         Column("runs", [str(len(group)) for _, group in shown]),
@@ -58,7 +58,12 @@ def print_means(rows: Sequence[TableRow]) -> None:
 def _rank(row: TableRow) -> float:
     """What is best is smallest: the final loss, infinite for a run that diverged."""
     loss = row.value(LOSSES)
-    return math.inf if loss is None or row.value(["memory/bits"]) is None else loss
+    return math.inf if row.diverged or loss is None else loss
+
+
+def _key(override: str) -> str:
+    """Its key; Hydra also takes ``++seed=1``."""
+    return override.lstrip("+").partition("=")[0]
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:

@@ -15,7 +15,7 @@ GAP = 2
 
 @dataclasses.dataclass(frozen=True)
 class TableRow:
-    """One run of the table: its own overrides, its status, its summary (flat metric names)."""
+    """One run of the table: its own overrides, its status, its summary (flat metric names), whether it diverged."""
 
     overrides: tuple[str, ...]
     run_id: str
@@ -23,6 +23,7 @@ class TableRow:
     num_samples: int | None
     num_parameters: int
     summary: dict[str, Any]
+    diverged: bool = False
 
     @property
     def name(self) -> str:

@@ -110,7 +110,7 @@ class Waiting:
             folder = RunFolder(self.ledger.outputs, run_id)
             result = folder.read_result()
             if result is not None and result.get("attempts", 0) > self.ledger.known_attempts.get(run_id, 0):
-                outcome.status, outcome.summary = result["status"], result["summary"]
+                outcome.take(result)
             elif folder.failures() > self.submitted.failures.get(run_id, 0):
                 failure = folder.read_failure() or {"error": "its failure.json is torn"}
                 outcome.status, outcome.error = "failed", failure["error"]
@@ -148,7 +148,8 @@ class Waiting:
         ledger.owner.close()
         ledger.close_tracker(130 if counts["interrupted"] else 0)
         print_closing(
-            [(o.cell, shown[o.cell.run_id], o.summary, o.error) for o in ledger.outcomes],
+            ledger.outcomes,
+            states=shown,
             study=ledger.study,
             progress=self.progress,
             wall_time_s=time.monotonic() - started,

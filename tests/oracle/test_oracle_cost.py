@@ -59,7 +59,7 @@ def test_forced_questions_pass_and_long_ones_are_said(capsys: pytest.CaptureFixt
 def test_newtons_operations_are_of_the_order_that_is_assumed(
     input_dim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of a whole bisection, counted: a direction needs V E² of each sample's E inputs, and E³ / 3."""
+    """Those of a whole bisection, counted: of E equations, 2 N E² for the matrix of a step and E³ / 3 to factor it."""
     problem, counted = LinearProblem(input_dim, 10, 0), []
     equations = num_equations(problem)
 

@@ -12,6 +12,7 @@ from compositions import composed_config
 
 from memcap.config.cell import Cell
 from memcap.config.identity import run_id
+from memcap.outcome import CellOutcome
 from memcap.records.closing import print_closing, suggestions
 from memcap.records.means import mean_and_half_width
 from memcap.records.progress import Progress
@@ -25,7 +26,7 @@ SUMMARY = {
     "memory/memorized_samples": 17,
     "sharpness/top_eigenvalue": 3.25,
 }
-Result = tuple[Cell, str, dict[str, Any], str | None]
+Result = tuple[Any, ...]  # the fields of a CellOutcome
 
 
 def cell(*overrides: str) -> Cell:
@@ -35,10 +36,10 @@ def cell(*overrides: str) -> Cell:
 
 def closing(results: list[Result], folder: Path, command: str = "python -m memcap.train -m seed=0") -> None:
     progress = Progress(100, len(results), quiet=True)
-    for _, status, _, _ in results:
-        progress.count(status)
+    for result in results:
+        progress.count(result[1])
     print_closing(
-        results,
+        [CellOutcome(*result) for result in results],
         study=StudyFolder(folder, "s"),
         progress=progress,
         wall_time_s=1.5,
@@ -156,14 +157,23 @@ def test_means_over_seeds_count_diverged_runs_as_nothing(
 ) -> None:
     results: list[Result] = [
         (cell("model.width=8", "seed=0"), "finished", {"memory/bits": 100.0}, None),
-        (cell("model.width=8", "seed=1"), "diverged", {"memory/bits": float("nan")}, None),
-        (cell("model.width=9", "seed=0"), "skipped", {"memory/bits": 50.0}, None),
+        (cell("model.width=8", "seed=1"), "diverged", {"memory/bits": float("nan")}, None, True),
+        (cell("model.width=9", "++seed=0"), "skipped", {"memory/bits": 50.0}, None),
+        (
+            cell("model.width=10", "++seed=0"),
+            "diverged",
+            {"memory/bits": -6355.9},
+            None,
+            True,
+        ),  # with a finite loss
+        (cell("model.width=10", "++seed=1"), "skipped", {"memory/bits": -6355.9}, None, True),
     ]
     closing(results, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))
     assert lines[start + 1].split() == ["model.width=8", "2", "50.0", "±", "635.3", "0.192", "50%"]
     assert lines[start + 2].split() == ["model.width=9", "1", "50.0", "-", "0.179", "0%"]
+    assert lines[start + 3].split() == ["model.width=10", "2", "0.0", "±", "0.0", "0.000", "100%"]
 
 
 def test_of_restarts_the_one_with_the_smallest_loss_counts(
@@ -171,11 +181,12 @@ def test_of_restarts_the_one_with_the_smallest_loss_counts(
 ) -> None:
     """Not the one with most bits, nor one that diverged; the interval is over seeds."""
     nan = float("nan")
-    found = [(0, 0, 2.0, 90.0), (0, 1, 1.0, 60.0), (0, 2, nan, nan), (1, 0, nan, nan), (1, 1, 3.0, 40.0)]
-    results: list[Result] = [
-        (cell(f"seed={seed}", f"restart={restart}"), "finished", {"train/loss_nats": loss, "memory/bits": bits}, None)
-        for seed, restart, loss, bits in found
-    ]  # fmt: skip
+    found = [(0, 0, 2.0, 90.0), (0, 1, 1.0, 60.0), (0, 2, nan, nan), (1, 0, 0.5, -999.0), (1, 1, 3.0, 40.0)]
+    results: list[Result] = []
+    for seed, restart, loss, bits in found:
+        one = cell(f"seed={seed}", f"restart={restart}")
+        summary, diverged = {"train/loss_nats": loss, "memory/bits": bits}, not bits > 0
+        results.append((one, "skipped", summary, None, diverged))
     closing(results, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("mean over seeds"))

@@ -55,7 +55,7 @@ class Commands:
             if not self._are_a_product(best):
                 return self._show([*best, *rows][0])
             rows = best
-        if len(rows) == 1:
+        if len(rows) == 1 and not self.restarts:
             return self.of_run(rows[0])
         overrides = self._read(rows[0])
         if overrides is None:

@@ -74,8 +74,8 @@ def _all(drawing: Drawing) -> Iterator[Section]:
     yield Section(
         "restarts", "Restarts",
         "What the best of r trainings of one seed from other initial weights gives, in expectation, at the N and"
-        " nuisance values of each capacity: means with 95 % intervals over seeds. The best is the one with the smallest"
-        " final loss. The other N are in restarts.csv.",
+        " nuisance values of each capacity: means with 95 % intervals over the seeds that have r. The best is the one"
+        " with the smallest final loss. The other N are in restarts.csv.",
         tuple(restart_figures.best_of_restarts(drawing)),
     )  # fmt: skip
     yield Section(
