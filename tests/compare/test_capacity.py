@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 from memcap.compare.axes import find_axes
 from memcap.compare.capacity import capacity
 from memcap.compare.comparison import compare
+from memcap.compare.terminal import optimum_lines
 from memcap.errors import BadInput
 
 SEED_BITS = (-3.0, 1.0, 3.0, -1.0)
@@ -53,6 +54,18 @@ def test_noise_makes_maxima_larger_than_what_is_measured_again() -> None:
     assert table["capacity_bits"].mean() == pytest.approx(100, abs=1.5)
     assert table["capacity_in_sample_bits"].mean() > 102
     assert (table["capacity_seedwise_bits"] >= table["capacity_in_sample_bits"]).all()
+
+
+@pytest.mark.parametrize("bits", [None, np.nan, -6521.0])
+def test_where_all_runs_have_diverged_capacity_is_0(bits: float | None) -> None:
+    frame = synthetic_frame(bits=lambda *_: 1.0, status=lambda *_: "diverged")
+    frame["memory/bits"] = pd.Series([bits] * len(frame), dtype=object if bits is None else float)
+    (row,) = capacity(frame).to_dict("records")
+    assert (row["capacity_bits"], row["diverged_share"]) == (0.0, 1.0)
+    frame["optimum/bits"] = 100.0
+    if bits is not None:
+        (line,) = optimum_lines(compare(frame))
+        assert "20 linear runs store 0.0% of their exact optimum (0.0% to 0.0%)" in line
 
 
 def test_a_diverged_run_counts_nothing_and_its_share_is_shown() -> None:

@@ -68,6 +68,12 @@ def test_what_is_fixed_tells_configurations_apart_as_well() -> None:
     assert beside_published(one_width, "memory2/sine").empty, "these runs have no frequency"
 
 
+def test_a_table_without_rows_is_bad_input() -> None:
+    measured = compare(synthetic_frame(bits=bits, seeds=range(3)))
+    with pytest.raises(BadInput, match="published has no rows"):
+        beside_published(measured, mine(num_samples=150.0, published=1.0).iloc[:0])
+
+
 def test_at_a_published_n_the_mean_is_that_of_its_runs() -> None:
     frame = synthetic_frame(
         bits=bits,

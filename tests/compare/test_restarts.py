@@ -17,6 +17,7 @@ from memcap.compare.axes import find_axes
 from memcap.compare.capacity import capacity
 from memcap.compare.comparison import compare, write
 from memcap.compare.curves import curves
+from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import Drawing
 from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
@@ -137,6 +138,16 @@ def test_a_report_draws_what_the_terminal_says() -> None:
     group = drawing.groups[-1 - line["customdata"][0]]
     assert group["name"].endswith("data.num_samples=150")
     assert best_of_restarts_figure(Drawing(compare(restarted(1)))) == []
+
+
+def test_of_one_seed_a_point_s_command_trains_all_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Commands, "_read", lambda self, row: ["seed=0", "restart=1", "model.width=8"])
+    frame = restarted()
+    one = frame[frame["seed"] == 0].reset_index(drop=True)
+    one.attrs = frame.attrs
+    drawing = Drawing(compare(one))
+    command = drawing.groups[-1 - drawing.point_of_runs(0, 150)]["command"]
+    assert command == "python -m memcap.train -m model.width=8 seed=0 restart=0,1,2,3 force=true"
 
 
 def test_restart_is_no_axis_to_choose() -> None:
