@@ -49,7 +49,7 @@ def command(arguments: Sequence[str]) -> int:
     if unknown := [name for name in chosen if name not in known]:
         raise BadInput(f"only={unknown[0]} is none of {', '.join(known)}")
     started = time.monotonic()
-    print(f"{'':4}  {'anchor':<58} {'measured':>12}  {'known':<22} source", flush=True)
+    print(f"{'':4}  {'anchor':<66} {'measured':>12}  {'known':<22} source", flush=True)
     anchors = []
     for anchor in measured(chosen):
         anchors.append(anchor)
@@ -74,7 +74,7 @@ def measured(names: Sequence[str]) -> Iterator[Anchor]:
 def line(anchor: Anchor) -> str:
     """PASS or FAIL, what was measured, what is known and from where."""
     verdict = "PASS" if anchor.passed else "FAIL"
-    return f"{verdict}  {anchor.name:<58} {anchor.value:>12.6g}  {anchor.expected:<22} {anchor.source}"
+    return f"{verdict}  {anchor.name:<66} {anchor.value:>12.6g}  {anchor.expected:<22} {anchor.source}"
 
 
 if __name__ == "__main__":
