@@ -131,8 +131,10 @@ def optimum_lines(comparison: Comparison) -> Iterator[str]:
     runs = comparison.frame
     if OPTIMUM_BITS in runs and not (known := runs[runs[OPTIMUM_BITS].notna()]).empty:
         share = Quantity.of("bits", runs).values(known) / known[OPTIMUM_BITS].to_numpy(dtype=float)
-        low, middle, high = (f"{value:.1%}" for value in np.nanquantile(share, [0.0, 0.5, 1.0]))
-        yield f"optimum:  {len(known)} linear runs store {middle} of their exact optimum ({low} to {high})"
+        low, middle, high = (f"{100 * value:.1f} %" for value in np.nanquantile(share, [0.0, 0.5, 1.0]))
+        yield (
+            f"optimum:  {len(known)} linear runs store a median of {middle} of their exact optimum ({low} to {high})"
+        )
 
 
 def fit_lines(comparison: Comparison) -> Iterator[str]:
