@@ -11,7 +11,7 @@ import pandas as pd
 
 from memcap.compare.alarms import configuration_name
 from memcap.compare.comparison import Comparison
-from memcap.compare.matching import restarts_at_capacity
+from memcap.compare.matching import configuration_of, restarts_at_capacity
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
 from memcap.compare.quantity import Quantity
 from memcap.compare.restarts import NUM_RESTARTS
@@ -79,7 +79,7 @@ def _print_capacities(comparison: Comparison) -> None:
     if (shown["diverged_share"] > 0).any():
         columns.insert(-1, Column("diverged", [f"{share:.0%}" for share in shown["diverged_share"]]))
     if NUM_RESTARTS in shown:
-        columns.insert(-2, Column("best of", [str(count) for count in shown[NUM_RESTARTS]], 3))
+        columns.insert(-2, Column("best of", _best_of(comparison)[: len(shown)], 3))
     for key in comparison.axes.nuisance:
         best = [f"{v:g}" if isinstance(v, float) else str(v) for v in shown[f"best.{key}"]]
         columns.insert(1, Column(key.rpartition(".")[2], best, 5))
@@ -109,21 +109,39 @@ def _print_axes(comparison: Comparison) -> None:
 
 
 def restart_lines(comparison: Comparison) -> Iterator[str]:
-    """What fewer restarts would have given, at the N and nuisance values of each capacity."""
+    """What fewer restarts would have given, at the N and nuisance values of each capacity.
+
+    Over all seeds, those that chose this N too, where a capacity is of fresh ones: larger by chance.
+    """
     if comparison.restarts.empty:
         return
-    unit = comparison.quantity.unit
-    restarts = comparison.frame[NUM_RESTARTS]
-    of = f"{restarts.max()}" if restarts.nunique() == 1 else f"{restarts.min()} to {restarts.max()}"
+    unit, restarts = comparison.quantity.unit, comparison.frame[NUM_RESTARTS]
+    of = _range(restarts.min(), restarts.max())
     yield f"restarts: of each seed the best of {of} counts: the smallest final loss among those that did not diverge"
     for _, row in comparison.capacity.head(MOST_ROWS).iterrows():
         found = restarts_at_capacity(comparison, row)
+        unequal = found["num_seeds"].nunique() > 1
         parts = [
             f"{mean:.1f}" + ("" if high != high else f" ± {high - mean:.1f}") + f" of {count}"
-            for count, mean, high in zip(found["best_of"], found["mean"], found["ci_high"], strict=True)
-        ]
+            + (f" ({seeds} seed{'s' if seeds > 1 else ''})" if unequal else "")
+            for count, mean, high, seeds in zip(
+                found["best_of"], found["mean"], found["ci_high"], found["num_seeds"], strict=True
+            )
+        ]  # fmt: skip
         where = configuration_name(row, comparison.axes.shown)
-        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)} (all seeds at this N)"
+        biased = "" if row["split"] == "no_choice" else " (in sample: also of seeds that chose this N)"
+        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)}{biased}"
+
+
+def _best_of(comparison: Comparison) -> list[str]:
+    """Of how many restarts the best of each seed was taken, for each configuration: ``4``, or ``4 to 8``."""
+    restarts = comparison.frame[NUM_RESTARTS].groupby(configuration_of(comparison.frame, comparison)).max()
+    fewest = comparison.capacity[NUM_RESTARTS]
+    return [_range(least, restarts[number]) for number, least in enumerate(fewest)]
+
+
+def _range(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def optimum_lines(comparison: Comparison) -> Iterator[str]:

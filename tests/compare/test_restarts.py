@@ -21,7 +21,7 @@ from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import Drawing
 from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
-from memcap.compare.terminal import restart_lines
+from memcap.compare.terminal import print_numbers, restart_lines
 from memcap.errors import BadInput
 
 LIFT = {0: 0.0, 1: 7.0, 2: 3.0, 3: 5.0}
@@ -118,7 +118,10 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
     assert at_150 == pytest.approx([150 + 2 + lift for lift in expected])
     lines = list(restart_lines(comparison))
     assert "the best of 4 counts" in lines[0]
-    assert "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4" in lines[1]
+    means = "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4"
+    assert lines[1].endswith(f"{means} (in sample: also of seeds that chose this N)")
+    (_, one_size) = restart_lines(compare(frame[frame["data.num_samples"] == 150].reset_index(drop=True)))
+    assert one_size.endswith(means)  # no N was chosen
     write(comparison, tmp_path)
     assert len(pd.read_csv(tmp_path / "restarts.csv")) == 6
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 24
@@ -185,6 +188,19 @@ def test_a_best_of_many_beside_a_best_of_few_is_flagged() -> None:
     assert "restarts_differ" not in capacity(frame)["flags"].iloc[0]
     fewer = frame[(frame["restart"] == 0) | (frame["data.num_samples"] == 100)]
     assert "restarts_differ" in capacity(fewer)["flags"].iloc[0]
+
+
+def test_of_unequal_numbers_of_restarts_each_says_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = restarted(4)
+    frame = frame[(frame["seed"] == 1) | (frame["restart"] < 2)].reset_index(drop=True)
+    comparison = compare(frame)
+    lines = list(restart_lines(comparison))
+    assert "the best of 2 to 4 counts" in lines[0]
+    assert "of 1 (3 seeds), 158.6 ± 5.3 of 2 (3 seeds), 159.0 of 4 (1 seed) (in sample" in lines[1]
+    print_numbers(comparison)
+    titles, values = capsys.readouterr().out.splitlines()[:2]
+    assert values[: titles.index("best of") + len("best of")].endswith(" 2 to 4")
+    assert comparison.capacity["num_restarts"].tolist() == [2]
 
 
 def test_alarms_look_at_every_restart() -> None:
