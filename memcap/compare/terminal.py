@@ -115,9 +115,8 @@ def restart_lines(comparison: Comparison) -> Iterator[str]:
     """
     if comparison.restarts.empty:
         return
-    unit, restarts = comparison.quantity.unit, comparison.frame[NUM_RESTARTS]
-    of = _range(restarts.min(), restarts.max())
-    yield f"restarts: of each seed the best of {of} counts: the smallest final loss among those that did not diverge"
+    unit, which = comparison.quantity.unit, which_restarts(comparison)
+    yield f"restarts: {which}: the smallest final loss among those that did not diverge"
     for _, row in comparison.capacity.head(MOST_ROWS).iterrows():
         found = restarts_at_capacity(comparison, row)
         unequal = found["num_seeds"].nunique() > 1
@@ -131,6 +130,12 @@ def restart_lines(comparison: Comparison) -> Iterator[str]:
         where = configuration_name(row, comparison.axes.shown)
         biased = "" if row["split"] == "no_choice" else " (in sample: also of seeds that chose this N)"
         yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)}{biased}"
+
+
+def which_restarts(comparison: Comparison) -> str:
+    """``of each seed the best of 4 restarts counts``, where runs were restarted."""
+    restarts = comparison.frame[NUM_RESTARTS]
+    return f"of each seed the best of {_range(restarts.min(), restarts.max())} restarts counts"
 
 
 def _best_of(comparison: Comparison) -> list[str]:

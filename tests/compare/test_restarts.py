@@ -19,6 +19,7 @@ from memcap.compare.comparison import compare, write
 from memcap.compare.curves import curves
 from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import Drawing
+from memcap.compare.report.headline import headline
 from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
 from memcap.compare.terminal import print_numbers, restart_lines
@@ -117,7 +118,7 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
     expected = [np.mean([max(c) for c in itertools.combinations(LIFT.values(), r)]) for r in (1, 2, 4)]
     assert at_150 == pytest.approx([150 + 2 + lift for lift in expected])
     lines = list(restart_lines(comparison))
-    assert "the best of 4 counts" in lines[0]
+    assert "the best of 4 restarts counts" in lines[0]
     means = "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4"
     assert lines[1].endswith(f"{means} (in sample: also of seeds that chose this N)")
     (_, one_size) = restart_lines(compare(frame[frame["data.num_samples"] == 150].reset_index(drop=True)))
@@ -141,6 +142,14 @@ def test_a_report_draws_what_the_terminal_says() -> None:
     group = drawing.groups[-1 - line["customdata"][0]]
     assert group["name"].endswith("data.num_samples=150")
     assert best_of_restarts_figure(Drawing(compare(restarted(1)))) == []
+
+
+def test_the_head_of_a_report_counts_every_run_that_was_trained() -> None:
+    frame = restarted()
+    frame.loc[frame["restart"] == 0, "status"] = "diverged"  # none of them is the best of its seed
+    said = "<dt>runs</dt><dd>24 (18 finished, 6 diverged); of each seed the best of 4 restarts counts (6 runs)</dd>"
+    assert said in headline(compare(frame))
+    assert "<dt>runs</dt><dd>6 (6 finished)</dd>" in headline(compare(restarted(1)))
 
 
 def test_of_one_seed_a_point_s_command_trains_all_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +204,7 @@ def test_of_unequal_numbers_of_restarts_each_says_its_seeds(capsys: pytest.Captu
     frame = frame[(frame["seed"] == 1) | (frame["restart"] < 2)].reset_index(drop=True)
     comparison = compare(frame)
     lines = list(restart_lines(comparison))
-    assert "the best of 2 to 4 counts" in lines[0]
+    assert "the best of 2 to 4 restarts counts" in lines[0]
     assert "of 1 (3 seeds), 158.6 ± 5.3 of 2 (3 seeds), 159.0 of 4 (1 seed) (in sample" in lines[1]
     print_numbers(comparison)
     titles, values = capsys.readouterr().out.splitlines()[:2]
