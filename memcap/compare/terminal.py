@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from memcap.compare.alarms import configuration_name
+from memcap.compare.axes import grouping
 from memcap.compare.comparison import Comparison
 from memcap.compare.matching import configuration_of, restarts_at_capacity
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
@@ -161,11 +162,16 @@ def optimum_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def fit_lines(comparison: Comparison) -> Iterator[str]:
+    """The laws over all parameters; what is to be said of a line stands on the law that was chosen, or on the first."""
     table, unit = comparison.fits, comparison.quantity.unit
     if table.empty:
         return
     axes = comparison.axes
-    for _, row in table[table["parameter_count"] == "num_parameters"].iterrows():
+    table = table[table["parameter_count"] == "num_parameters"]
+    line = grouping(table, axes.lines)
+    undecided = ~table["chosen"].groupby(line).transform("any")
+    noted = table["chosen"] | (undecided & ~line.duplicated())
+    for (_, row), with_note in zip(table.iterrows(), noted, strict=True):
         where = configuration_name(row, axes.lines) + ": " if axes.lines else ""
         if row["law"] == "power_law":
             text = f"C ∝ P^{row['exponent']:.3f} {_ends(row, 'exponent')}"
@@ -173,7 +179,8 @@ def fit_lines(comparison: Comparison) -> Iterator[str]:
             text = f"{row['slope']:.3f} {_ends(row, 'slope')} {unit} per parameter"
         if row["law"] == "linear":
             text += f", intercept {row['intercept']:.1f} {_ends(row, 'intercept')}"
-        mark = f"  <- chosen{'; ' + row['note'] if row['note'] else ''}" if row["chosen"] else ""
+        mark = "  <- chosen" if row["chosen"] else ""
+        mark += f"; {row['note']}" if with_note and row["note"] else ""
         print_law = row["law"].replace("_", " ")
         yield f"fit:      {where}{print_law}: {text}{mark}"
 
