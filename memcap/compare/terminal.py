@@ -25,6 +25,7 @@ SPLITS = {
     "no_choice": "one N, nothing was chosen",
     "one_seed": "one seed chooses and measures: biased upward, no CI",
 }
+TABLES = (".csv", ".json", ".parquet")
 
 
 def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
@@ -48,11 +49,12 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
         print(f"verified: {verified}")
 
 
-def print_places(comparison: Comparison, folder: Path, figures: Sequence[str] = ()) -> None:
-    """Where the files and figures are and what to type next."""
-    print(
-        f"files:    {quote(str(folder))}  (capacity.csv, runs.csv, curves.csv, ledger.csv, fits.json, alarms.json)"
-    )
+def print_places(
+    comparison: Comparison, folder: Path, files: Sequence[Path], figures: Sequence[str] = ()
+) -> None:
+    """Where the files and figures are and what to type next. files: all that were written, tables among them."""
+    tables = ", ".join(path.name for path in files if path.suffix in TABLES)
+    print(f"files:    {quote(str(folder))}  ({tables})")
     if figures:
         print(f"figures:  {', '.join(figures)}, as .png and .svg there")
     for line in _suggestions(comparison):

@@ -22,7 +22,7 @@ from memcap.compare.report.drawing import Drawing
 from memcap.compare.report.headline import headline
 from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
-from memcap.compare.terminal import print_numbers, restart_lines
+from memcap.compare.terminal import print_numbers, print_places, restart_lines
 from memcap.errors import BadInput
 
 LIFT = {0: 0.0, 1: 7.0, 2: 3.0, 3: 5.0}
@@ -105,7 +105,9 @@ def test_diverged_restarts_count_only_where_all_have_diverged() -> None:
     assert row["num_restarts"] == 4
 
 
-def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
+def test_capacities_and_curves_are_those_of_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     frame = restarted()
     comparison = compare(frame)
     plain = capacity(frame[frame["restart"] == 1].drop(columns="restart"))
@@ -123,10 +125,13 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
     assert lines[1].endswith(f"{means} (in sample: also of seeds that chose this N)")
     (_, one_size) = restart_lines(compare(frame[frame["data.num_samples"] == 150].reset_index(drop=True)))
     assert one_size.endswith(means)  # no N was chosen
-    write(comparison, tmp_path)
+    print_places(comparison, tmp_path, write(comparison, tmp_path))
+    assert "restarts.csv" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "restarts.csv")) == 6
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 24
-    write(compare(restarted(1)), tmp_path)
+    once = compare(restarted(1))
+    print_places(once, tmp_path, write(once, tmp_path))
+    assert "restarts.csv" not in capsys.readouterr().out
     assert not (tmp_path / "restarts.csv").exists()
 
 
