@@ -61,7 +61,7 @@ def run(chosen: Choices) -> None:
         files, figures, report = write_all(comparison, folder, chosen)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error}") from None
-    print_places(comparison, folder, figures)
+    print_places(comparison, folder, files, figures)
     if removed:
         print(f"removed:  {', '.join(removed)} of an earlier comparison")
     if tracked is not None and (place := tracked.log(comparison, files)):

@@ -16,6 +16,7 @@ from memcap.compare.fit_error import LEVEL, FitError, Points
 from memcap.compare.laws import LAWS, Law
 
 CLOSE = 2.0  # in AIC: the law with fewer parameters is kept
+LIMITED = {"grid_limited", "never_saturated"}  # flags of ``capacity``
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,8 @@ def fits(capacities: pd.DataFrame, counts: Sequence[str] = PARAMETER_COUNTS) -> 
     Columns: ``slope`` (a of the first two laws: units of y per added parameter), ``intercept``, ``prefactor``,
     ``exponent``, each with ``_low`` and ``_high`` (95 %); ``num_points``, ``misfit``, ``widened``, ``error_source``;
     ``aic_above_best`` (AIC with known errors, or AICc; Burnham and Anderson 2002), ``chosen`` (a law with fewer
-    coefficients is kept within 2 of the best) and ``note``. Points ≤ 0 are left out. No row with fewer than two sizes.
+    coefficients is kept within 2 of the best) and ``note``, which also says how many capacities the grid of N limits.
+    Points ≤ 0 are left out. No row with fewer than two sizes.
     """
     axes: Axes = capacities.attrs["axes"]
     value = f"capacity_{capacities.attrs['quantity'].unit}"
@@ -58,7 +60,12 @@ def fits(capacities: pd.DataFrame, counts: Sequence[str] = PARAMETER_COUNTS) -> 
             if count in line:
                 points, left_out = line_points(line, count, value)
                 where = {key: line[key].iloc[0] for key in axes.lines}
-                rows += [{**where, "parameter_count": count, **row} for row in _law_rows(points, left_out)]
+                about = [
+                    _limited(line),
+                    f"{left_out} without a positive capacity left out" if left_out else "",
+                ]
+                laws = _law_rows(points, [said for said in about if said])
+                rows += [{**where, "parameter_count": count, **row} for row in laws]
     return pd.DataFrame(rows)
 
 
@@ -107,7 +114,15 @@ def line_points(line: pd.DataFrame, count: str, value: str) -> tuple[Points, int
     return points, len(line) - len(usable)
 
 
-def _law_rows(points: Points, left_out: int) -> list[dict[str, Any]]:
+def _limited(line: pd.DataFrame) -> str:
+    """How many capacities of the line are lower bounds already because N ends where it does; empty for none."""
+    limited = sum(not LIMITED.isdisjoint(flags.split()) for flags in line["flags"].fillna(""))
+    return (
+        f"{limited} of {len(line)} capacities are lower bounds, limited by the grid of N" if limited else ""
+    )
+
+
+def _law_rows(points: Points, about: Sequence[str]) -> list[dict[str, Any]]:
     sizes = len(np.unique(points.parameters_C))
     if sizes < 2:
         return []
@@ -118,7 +133,7 @@ def _law_rows(points: Points, left_out: int) -> list[dict[str, Any]]:
     chosen = (
         next((i for i, score in enumerate(scores) if score <= best + CLOSE), None) if scored > 1 else None
     )
-    note = _note(scores, found, chosen, left_out)
+    note = _note(scores, found, chosen, about)
     rows = []
     for i, (fit, score) in enumerate(zip(found, scores, strict=True)):
         ends = {
@@ -137,7 +152,7 @@ def _law_rows(points: Points, left_out: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _note(scores: Sequence[float], found: Sequence[Fit], chosen: int | None, left_out: int) -> str:
+def _note(scores: Sequence[float], found: Sequence[Fit], chosen: int | None, about: Sequence[str]) -> str:
     parts = []
     if chosen is None:
         parts.append("too few sizes to choose a law")
@@ -147,6 +162,4 @@ def _note(scores: Sequence[float], found: Sequence[Fit], chosen: int | None, lef
             parts.append("not told apart from " + " and ".join(found[i].law.name for i in others))
         if found[chosen].widened > 1:
             parts.append("the points scatter more than their errors around it")
-    if left_out:
-        parts.append(f"{left_out} without a positive capacity left out")
-    return "; ".join(parts)
+    return "; ".join([*parts, *about])

@@ -57,11 +57,10 @@ def configuration_at_best_nuisance(comparison: Comparison) -> np.ndarray:
 def restarts_at_capacity(comparison: Comparison, capacity: pd.Series) -> pd.DataFrame:
     """What the best of r restarts gives, a row per r, at the N and nuisance values of one row of the capacity table.
 
-    Columns best_of, mean, ci_low, ci_high.
+    Columns best_of, mean, ci_low, ci_high, num_seeds.
     """
     axes = comparison.axes
     at = {key: capacity[key] for key in axes.compared} | {"num_samples": capacity["best_num_samples"]}
     at |= {key: capacity[f"best.{key}"] for key in axes.nuisance}
-    return matching(comparison.restarts[[*at, "best_of", "mean", "ci_low", "ci_high"]], at).sort_values(
-        "best_of"
-    )
+    columns = [*at, "best_of", "mean", "ci_low", "ci_high", "num_seeds"]
+    return matching(comparison.restarts[columns], at).sort_values("best_of")

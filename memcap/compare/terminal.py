@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from memcap.compare.alarms import configuration_name
+from memcap.compare.axes import grouping
 from memcap.compare.comparison import Comparison
-from memcap.compare.matching import restarts_at_capacity
+from memcap.compare.matching import configuration_of, restarts_at_capacity
 from memcap.compare.optimum_columns import BITS as OPTIMUM_BITS
 from memcap.compare.quantity import Quantity
 from memcap.compare.restarts import NUM_RESTARTS
@@ -24,6 +25,7 @@ SPLITS = {
     "no_choice": "one N, nothing was chosen",
     "one_seed": "one seed chooses and measures: biased upward, no CI",
 }
+TABLES = (".csv", ".json", ".parquet")
 
 
 def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
@@ -47,11 +49,12 @@ def print_numbers(comparison: Comparison, verified: str | None = None) -> None:
         print(f"verified: {verified}")
 
 
-def print_places(comparison: Comparison, folder: Path, figures: Sequence[str] = ()) -> None:
-    """Where the files and figures are and what to type next."""
-    print(
-        f"files:    {quote(str(folder))}  (capacity.csv, runs.csv, curves.csv, ledger.csv, fits.json, alarms.json)"
-    )
+def print_places(
+    comparison: Comparison, folder: Path, files: Sequence[Path], figures: Sequence[str] = ()
+) -> None:
+    """Where the files and figures are and what to type next. files: all that were written, tables among them."""
+    tables = ", ".join(path.name for path in files if path.suffix in TABLES)
+    print(f"files:    {quote(str(folder))}  ({tables})")
     if figures:
         print(f"figures:  {', '.join(figures)}, as .png and .svg there")
     for line in _suggestions(comparison):
@@ -79,7 +82,7 @@ def _print_capacities(comparison: Comparison) -> None:
     if (shown["diverged_share"] > 0).any():
         columns.insert(-1, Column("diverged", [f"{share:.0%}" for share in shown["diverged_share"]]))
     if NUM_RESTARTS in shown:
-        columns.insert(-2, Column("best of", [str(count) for count in shown[NUM_RESTARTS]], 3))
+        columns.insert(-2, Column("best of", _best_of(comparison)[: len(shown)], 3))
     for key in comparison.axes.nuisance:
         best = [f"{v:g}" if isinstance(v, float) else str(v) for v in shown[f"best.{key}"]]
         columns.insert(1, Column(key.rpartition(".")[2], best, 5))
@@ -109,21 +112,44 @@ def _print_axes(comparison: Comparison) -> None:
 
 
 def restart_lines(comparison: Comparison) -> Iterator[str]:
-    """What fewer restarts would have given, at the N and nuisance values of each capacity."""
+    """What fewer restarts would have given, at the N and nuisance values of each capacity.
+
+    Over all seeds, those that chose this N too, where a capacity is of fresh ones: larger by chance.
+    """
     if comparison.restarts.empty:
         return
-    unit = comparison.quantity.unit
-    restarts = comparison.frame[NUM_RESTARTS]
-    of = f"{restarts.max()}" if restarts.nunique() == 1 else f"{restarts.min()} to {restarts.max()}"
-    yield f"restarts: of each seed the best of {of} counts: the smallest final loss among those that did not diverge"
+    unit, which = comparison.quantity.unit, which_restarts(comparison)
+    yield f"restarts: {which}: the smallest final loss among those that did not diverge"
     for _, row in comparison.capacity.head(MOST_ROWS).iterrows():
         found = restarts_at_capacity(comparison, row)
+        unequal = found["num_seeds"].nunique() > 1
         parts = [
             f"{mean:.1f}" + ("" if high != high else f" ± {high - mean:.1f}") + f" of {count}"
-            for count, mean, high in zip(found["best_of"], found["mean"], found["ci_high"], strict=True)
-        ]
+            + (f" ({seeds} seed{'s' if seeds > 1 else ''})" if unequal else "")
+            for count, mean, high, seeds in zip(
+                found["best_of"], found["mean"], found["ci_high"], found["num_seeds"], strict=True
+            )
+        ]  # fmt: skip
         where = configuration_name(row, comparison.axes.shown)
-        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)} (all seeds at this N)"
+        biased = "" if row["split"] == "no_choice" else " (in sample: also of seeds that chose this N)"
+        yield f"best of r: {where} N = {row['best_num_samples']}: {unit} {', '.join(parts)}{biased}"
+
+
+def which_restarts(comparison: Comparison) -> str:
+    """``of each seed the best of 4 restarts counts``, where runs were restarted."""
+    restarts = comparison.frame[NUM_RESTARTS]
+    return f"of each seed the best of {_range(restarts.min(), restarts.max())} restarts counts"
+
+
+def _best_of(comparison: Comparison) -> list[str]:
+    """Of how many restarts the best of each seed was taken, for each configuration: ``4``, or ``4 to 8``."""
+    restarts = comparison.frame[NUM_RESTARTS].groupby(configuration_of(comparison.frame, comparison)).max()
+    fewest = comparison.capacity[NUM_RESTARTS]
+    return [_range(least, restarts[number]) for number, least in enumerate(fewest)]
+
+
+def _range(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"{least} to {most}"
 
 
 def optimum_lines(comparison: Comparison) -> Iterator[str]:
@@ -131,16 +157,23 @@ def optimum_lines(comparison: Comparison) -> Iterator[str]:
     runs = comparison.frame
     if OPTIMUM_BITS in runs and not (known := runs[runs[OPTIMUM_BITS].notna()]).empty:
         share = Quantity.of("bits", runs).values(known) / known[OPTIMUM_BITS].to_numpy(dtype=float)
-        low, middle, high = (f"{value:.1%}" for value in np.nanquantile(share, [0.0, 0.5, 1.0]))
-        yield f"optimum:  {len(known)} linear runs store {middle} of their exact optimum ({low} to {high})"
+        low, middle, high = (f"{100 * value:.1f} %" for value in np.nanquantile(share, [0.0, 0.5, 1.0]))
+        yield (
+            f"optimum:  {len(known)} linear runs store a median of {middle} of their exact optimum ({low} to {high})"
+        )
 
 
 def fit_lines(comparison: Comparison) -> Iterator[str]:
+    """The laws over all parameters; what is to be said of a line stands on the law that was chosen, or on the first."""
     table, unit = comparison.fits, comparison.quantity.unit
     if table.empty:
         return
     axes = comparison.axes
-    for _, row in table[table["parameter_count"] == "num_parameters"].iterrows():
+    table = table[table["parameter_count"] == "num_parameters"]
+    line = grouping(table, axes.lines)
+    undecided = ~table["chosen"].groupby(line).transform("any")
+    noted = table["chosen"] | (undecided & ~line.duplicated())
+    for (_, row), with_note in zip(table.iterrows(), noted, strict=True):
         where = configuration_name(row, axes.lines) + ": " if axes.lines else ""
         if row["law"] == "power_law":
             text = f"C ∝ P^{row['exponent']:.3f} {_ends(row, 'exponent')}"
@@ -148,7 +181,8 @@ def fit_lines(comparison: Comparison) -> Iterator[str]:
             text = f"{row['slope']:.3f} {_ends(row, 'slope')} {unit} per parameter"
         if row["law"] == "linear":
             text += f", intercept {row['intercept']:.1f} {_ends(row, 'intercept')}"
-        mark = f"  <- chosen{'; ' + row['note'] if row['note'] else ''}" if row["chosen"] else ""
+        mark = "  <- chosen" if row["chosen"] else ""
+        mark += f"; {row['note']}" if with_note and row["note"] else ""
         print_law = row["law"].replace("_", " ")
         yield f"fit:      {where}{print_law}: {text}{mark}"
 

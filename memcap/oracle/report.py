@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from memcap.compare.alarms import configuration_name
+from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.capacity import capacity
+from memcap.compare.matching import matching
+from memcap.compare.quantity import Quantity
+from memcap.compare.restarts import best_restarts
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.threshold import largest_separable, median
 from memcap.records import atomic
@@ -70,8 +75,6 @@ def medians(table: pd.DataFrame) -> pd.DataFrame:
 
 def print_medians(table: pd.DataFrame) -> None:
     """The N of probability one half of each problem."""
-    import math
-
     bits = [row["num_samples_half"] * math.log2(row["data.num_classes"]) for _, row in table.iterrows()]
     print_columns(
         "linear model",
@@ -99,35 +102,65 @@ def print_medians(table: pd.DataFrame) -> None:
     )
 
 
-def print_gaps(gaps: pd.DataFrame, frame: pd.DataFrame) -> None:
-    """Per configuration of the study, the capacity that training reached beside that of the exact optimum.
+def capacity_shares(gaps: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``memcap.capacity`` of the linear runs, with how much of the exact optimum the runs at its N store.
 
-    gaps: of ``optimality_gaps``; frame: its runs, of ``memcap.load_frame``. The trained capacity is that of
-    ``memcap.capacity`` (chosen on some seeds, measured on others; a diverged run counts 0). The optimum has no learning
-    rate to choose and its mean over seeds is nearly without noise, so its largest mean over N stands beside it.
+    gaps: of ``optimality_gaps``; frame: its runs, of ``memcap.load_frame``. Of all runs (the best restarts) at
+    ``best_num_samples`` and the best nuisance values: ``trained_bits``, their mean, a diverged run counting 0;
+    ``optimum_bits``, mean of the exact optimum on the very same runs; ``share``, the first over the second. The
+    capacity is no numerator: halves of the seeds may have measured it at another N, and that is not the optimizer's
+    doing. ``optimum_best_num_samples``, ``optimum_most_bits``: where the optimum's own mean over seeds is largest, and
+    that mean. NaN where no optimum is known.
     """
-    table = capacity(frame[frame["run_id"].isin(gaps["run_id"])].reset_index(drop=True))
+    known = gaps[gaps["optimum_bits"].notna()].set_index("run_id")["optimum_bits"]
+    runs = best_restarts(frame[frame["run_id"].isin(gaps["run_id"])].reset_index(drop=True))
+    table = capacity(runs)
     axes = table.attrs["axes"]
-    exact = gaps.merge(frame[["run_id", *[key for key in axes.compared if key not in gaps]]], on="run_id")
-    exact = exact.drop_duplicates([*axes.compared, "data.num_samples", "seed"])
-    names: list[str] = []
-    columns: dict[str, list[str]] = {
-        title: [] for title in ("best N", "bits", "95 % CI", "optimum N", "optimum bits", "share")
-    }
+    runs = runs.assign(trained=Quantity.of("bits", runs).values(runs), optimum=runs["run_id"].map(known))
+    runs = runs.dropna(subset=["trained", "optimum"])
+    rows = []
     for row in table.to_dict("records"):
-        own = exact
-        for key in axes.compared:
-            own = own[own[key] == row[key]]
-        optimum = own.groupby("data.num_samples")["optimum_bits"].mean()
-        half = (row["ci_high"] - row["ci_low"]) / 2
-        names.append(configuration_name(pd.Series(row), axes.shown))
-        columns["best N"].append(str(row["best_num_samples"]))
-        columns["bits"].append(f"{row['capacity_bits']:.1f}")
-        columns["95 % CI"].append(f"± {half:.1f}" if half == half else "-")
-        columns["optimum N"].append("-" if optimum.empty else str(optimum.idxmax()))
-        columns["optimum bits"].append("-" if optimum.empty else f"{optimum.max():.1f}")
-        columns["share"].append("-" if optimum.empty else f"{row['capacity_bits'] / optimum.max():.0%}")
+        own = matching(runs, {key: row[key] for key in axes.compared})
+        there = matching(
+            own, {SIZE: row["best_num_samples"]} | {key: row[f"best.{key}"] for key in axes.nuisance}
+        )
+        trained, optimum = there["trained"].mean(), there["optimum"].mean()
+        # However many learning rates a seed was trained with, it has one optimum.
+        means = own.drop_duplicates([SIZE, REPLICATE]).groupby(SIZE)["optimum"].mean()
+        rows.append(
+            {
+                "trained_bits": trained,
+                "optimum_bits": optimum,
+                "share": trained / optimum,
+                "optimum_best_num_samples": math.nan if means.empty else means.idxmax(),
+                "optimum_most_bits": means.max(),
+            }
+        )
+    shares = pd.concat([table, pd.DataFrame(rows, index=table.index)], axis=1)
+    shares.attrs = table.attrs
+    return shares
+
+
+def print_gaps(gaps: pd.DataFrame, frame: pd.DataFrame) -> None:
+    """``capacity_shares`` of a study: capacities, then trained bits and the optimum on the same runs, then its peak."""
+    table = capacity_shares(gaps, frame)
+    half = (table["ci_high"] - table["ci_low"]) / 2
+    columns = {
+        "capacity": [f"{bits:.1f}" for bits in table["capacity_bits"]],
+        "95 % CI": [f"± {h:.1f}" if h == h else "-" for h in half],
+        "best N": [str(size) for size in table["best_num_samples"]],
+        "bits at best N": _told(table["trained_bits"], "{:.1f}"),
+        "optimum there": _told(table["optimum_bits"], "{:.1f}"),
+        "share there": _told(table["share"], "{:.0%}"),
+        "optimum's N": _told(table["optimum_best_num_samples"], "{:.0f}"),
+        "optimum's peak": _told(table["optimum_most_bits"], "{:.1f}"),
+    }
+    names = [configuration_name(row, table.attrs["axes"].shown) for _, row in table.iterrows()]
     print_columns("configuration", names, [Column(title, values) for title, values in columns.items()])
+
+
+def _told(values: pd.Series, form: str) -> list[str]:
+    return ["-" if value != value else form.format(value) for value in values]
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -65,7 +65,7 @@ def test_where_all_runs_have_diverged_capacity_is_0(bits: float | None) -> None:
     frame["optimum/bits"] = 100.0
     if bits is not None:
         (line,) = optimum_lines(compare(frame))
-        assert "20 linear runs store 0.0% of their exact optimum (0.0% to 0.0%)" in line
+        assert "20 linear runs store a median of 0.0 % of their exact optimum (0.0 % to 0.0 %)" in line
 
 
 def test_a_diverged_run_counts_nothing_and_its_share_is_shown() -> None:

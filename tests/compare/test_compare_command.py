@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,10 @@ def test_from_runs_to_numbers(outputs: Path, capsys: pytest.CaptureFixture[str])
     for name in ("capacity_curves", "capacity_against_parameters", "training", "sharpness", "gradients"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"</svg>" in (folder / f"{name}.svg").read_bytes()
+    (named,) = re.findall(r"^files: .*\((.*)\)$", text, re.MULTILINE)
+    tables = {path.name for path in folder.iterdir()} - {"report.html"}
+    assert set(named.split(", ")) == {name for name in tables if not name.endswith((".png", ".svg"))}
+    assert {"jamming.csv", "capacity.csv"} < set(named.split(", "))
     for word in (
         "figures:  capacity_curves, capacity_against_parameters, training, sharpness, gradients",
         "axes:     compared model.width; chosen data.num_samples, optimizer.learning_rate",

@@ -35,7 +35,7 @@ def test_the_oracle_joins_the_comparison(
     assert samples["mean"].iloc[1] == pytest.approx(of_first["optimum/memorized_samples"].mean())
     capsys.readouterr()
     assert main(["study=lines"]) == 0
-    assert "24 linear runs store" in capsys.readouterr().out
+    assert "24 linear runs store a median of " in capsys.readouterr().out
     folder = tmp_path / "outputs" / "studies" / "lines" / "compare"
     assert "exact optimum" in (folder / "capacity_curves.svg").read_text(encoding="utf-8")
     assert "exact optimum" in (folder / "report.html").read_text(encoding="utf-8")

@@ -19,9 +19,10 @@ from memcap.compare.comparison import compare, write
 from memcap.compare.curves import curves
 from memcap.compare.report.commands import Commands
 from memcap.compare.report.drawing import Drawing
+from memcap.compare.report.headline import headline
 from memcap.compare.report.restart_figures import best_of_restarts as best_of_restarts_figure
 from memcap.compare.restarts import best_of_restarts, best_restarts, expected_best_of
-from memcap.compare.terminal import restart_lines
+from memcap.compare.terminal import print_numbers, print_places, restart_lines
 from memcap.errors import BadInput
 
 LIFT = {0: 0.0, 1: 7.0, 2: 3.0, 3: 5.0}
@@ -104,7 +105,9 @@ def test_diverged_restarts_count_only_where_all_have_diverged() -> None:
     assert row["num_restarts"] == 4
 
 
-def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
+def test_capacities_and_curves_are_those_of_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     frame = restarted()
     comparison = compare(frame)
     plain = capacity(frame[frame["restart"] == 1].drop(columns="restart"))
@@ -117,12 +120,18 @@ def test_capacities_and_curves_are_those_of_the_best(tmp_path: Path) -> None:
     expected = [np.mean([max(c) for c in itertools.combinations(LIFT.values(), r)]) for r in (1, 2, 4)]
     assert at_150 == pytest.approx([150 + 2 + lift for lift in expected])
     lines = list(restart_lines(comparison))
-    assert "the best of 4 counts" in lines[0]
-    assert "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4" in lines[1]
-    write(comparison, tmp_path)
+    assert "the best of 4 restarts counts" in lines[0]
+    means = "N = 150: bits 155.8 ± 5.0 of 1, 157.7 ± 5.0 of 2, 159.0 ± 5.0 of 4"
+    assert lines[1].endswith(f"{means} (in sample: also of seeds that chose this N)")
+    (_, one_size) = restart_lines(compare(frame[frame["data.num_samples"] == 150].reset_index(drop=True)))
+    assert one_size.endswith(means)  # no N was chosen
+    print_places(comparison, tmp_path, write(comparison, tmp_path))
+    assert "restarts.csv" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "restarts.csv")) == 6
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 24
-    write(compare(restarted(1)), tmp_path)
+    once = compare(restarted(1))
+    print_places(once, tmp_path, write(once, tmp_path))
+    assert "restarts.csv" not in capsys.readouterr().out
     assert not (tmp_path / "restarts.csv").exists()
 
 
@@ -138,6 +147,14 @@ def test_a_report_draws_what_the_terminal_says() -> None:
     group = drawing.groups[-1 - line["customdata"][0]]
     assert group["name"].endswith("data.num_samples=150")
     assert best_of_restarts_figure(Drawing(compare(restarted(1)))) == []
+
+
+def test_the_head_of_a_report_counts_every_run_that_was_trained() -> None:
+    frame = restarted()
+    frame.loc[frame["restart"] == 0, "status"] = "diverged"  # none of them is the best of its seed
+    said = "<dt>runs</dt><dd>24 (18 finished, 6 diverged); of each seed the best of 4 restarts counts (6 runs)</dd>"
+    assert said in headline(compare(frame))
+    assert "<dt>runs</dt><dd>6 (6 finished)</dd>" in headline(compare(restarted(1)))
 
 
 def test_of_one_seed_a_point_s_command_trains_all_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +202,19 @@ def test_a_best_of_many_beside_a_best_of_few_is_flagged() -> None:
     assert "restarts_differ" not in capacity(frame)["flags"].iloc[0]
     fewer = frame[(frame["restart"] == 0) | (frame["data.num_samples"] == 100)]
     assert "restarts_differ" in capacity(fewer)["flags"].iloc[0]
+
+
+def test_of_unequal_numbers_of_restarts_each_says_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = restarted(4)
+    frame = frame[(frame["seed"] == 1) | (frame["restart"] < 2)].reset_index(drop=True)
+    comparison = compare(frame)
+    lines = list(restart_lines(comparison))
+    assert "the best of 2 to 4 restarts counts" in lines[0]
+    assert "of 1 (3 seeds), 158.6 ± 5.3 of 2 (3 seeds), 159.0 of 4 (1 seed) (in sample" in lines[1]
+    print_numbers(comparison)
+    titles, values = capsys.readouterr().out.splitlines()[:2]
+    assert values[: titles.index("best of") + len("best of")].endswith(" 2 to 4")
+    assert comparison.capacity["num_restarts"].tolist() == [2]
 
 
 def test_alarms_look_at_every_restart() -> None:

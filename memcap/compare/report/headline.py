@@ -10,7 +10,7 @@ import pandas as pd
 from memcap.compare.axes import REPLICATE, SIZE
 from memcap.compare.comparison import Comparison
 from memcap.compare.report.embedding import text
-from memcap.compare.terminal import SPLITS, fit_lines, jump_lines
+from memcap.compare.terminal import SPLITS, fit_lines, jump_lines, which_restarts
 from memcap.study.units import number_text
 
 MOST_VALUES = 16
@@ -53,8 +53,7 @@ def title(comparison: Comparison) -> str:
 
 def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     frame, axes = comparison.frame, comparison.axes
-    states = ", ".join(f"{number:,} {status}" for status, number in frame["status"].value_counts().items())
-    yield "runs", text(f"{len(frame):,} ({states})")
+    yield "runs", text(_runs_told(comparison))
     for name, keys in (
         ("compared", axes.shown),
         ("chosen", (SIZE, *axes.nuisance)),
@@ -72,6 +71,16 @@ def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     metric = comparison.quantity.metric
     yield "quantity", text(QUANTITIES.get(metric, metric))
     yield "seeds", "<br>".join(text(SPLITS[split]) for split in comparison.capacity["split"].unique())
+
+
+def _runs_told(comparison: Comparison) -> str:
+    """How many were trained, how they ended, and which of them count."""
+    runs = comparison.all_runs
+    states = ", ".join(f"{number:,} {status}" for status, number in runs["status"].value_counts().items())
+    told = f"{len(runs):,} ({states})"
+    if comparison.restarts.empty:
+        return told
+    return f"{told}; {which_restarts(comparison)} ({len(comparison.frame):,} runs)"
 
 
 def _values(frame: pd.DataFrame, key: str) -> str:
