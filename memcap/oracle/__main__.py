@@ -95,8 +95,8 @@ def of_study(words: Words) -> None:
 def of_problems(words: Words) -> None:
     """The separable N of problems that need no run, and where N are given the bits of the optimum."""
     from memcap.oracle.cost import check_time
+    from memcap.oracle.linear_runs import exact_answers
     from memcap.oracle.report import medians, print_medians, thresholds, write_table
-    from memcap.oracle.softmax_optimum import softmax_optimum
 
     if "data.input_dim" not in words.values:
         raise BadInput(
@@ -117,7 +117,6 @@ def of_problems(words: Words) -> None:
     rows = []
     with progress("exact optima") as said:
         for number, (problem, size) in enumerate(itertools.product(problems, sizes)):
-            optimum = softmax_optimum(*problem.samples(size), problem.num_classes)
             rows.append(
                 {
                     "data.input_dim": problem.input_dim,
@@ -125,20 +124,16 @@ def of_problems(words: Words) -> None:
                     "model.bias": problem.bias,
                     "data.num_samples": size,
                     "seed": problem.seed,
-                    "optimum_bits": optimum.bits,
-                    "optimum_memorized": optimum.num_memorized,
-                    "separable": optimum.separability.separable,
-                    "gradient_norm": optimum.gradient_norm,
-                    "gap_nats": optimum.gap_nats,
+                    **exact_answers(problem, size),
                 }
             )
             said(number + 1, len(problems) * len(sizes))
+    if rows:
+        write_table(folder / "optimum.csv", pd.DataFrame(rows))
     print_medians(medians(found))
     if rows:
-        table = pd.DataFrame(rows)
-        write_table(folder / "optimum.csv", table)
         print()
-        _print_bits(table)
+        _print_bits(pd.DataFrame(rows))
     print(f"files:    {quote(str(folder))}  (thresholds.csv{', optimum.csv' if rows else ''})")
 
 
@@ -154,7 +149,8 @@ def _print_bits(table: pd.DataFrame) -> None:
     from memcap.records.table import Column, print_columns
 
     keys = ["data.input_dim", "data.num_classes", "data.num_samples"]
-    found = table.groupby(keys, sort=False).agg(
+    decided = table.assign(separable=table["separable"].astype(float))  # NaN among booleans is not a number
+    found = decided.groupby(keys, sort=False).agg(
         bits=("optimum_bits", "mean"),
         memorized=("optimum_memorized", "mean"),
         separable=("separable", "mean"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,15 +62,17 @@ def optimality_gaps(
     Columns beside run_id and the problem's keys: ``bits``, ``optimum_bits``, ``gap_bits`` (at least 0, up to the
     rounding of the run's float32 loss; NaN for a run without a loss), ``memorized`` (samples, of the run),
     ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
-    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN where Newton's method
-    has not decided. Runs that differ only in how they were trained share an optimum; ``said(done, total)`` is told how
-    many of them are found.
+    ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
+    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN, with a line on
+    stderr, where Newton's method has not decided. Runs that differ only in how they were trained share an optimum;
+    ``said(done, total)`` is told how many of them are found.
     """
     runs = linear_runs(frame)
     solved: dict[tuple[Any, ...], dict[str, Any]] = {}
     problems = sorted({_problem(row) for row in runs.to_dict("records")})
     for number, key in enumerate(problems):
-        solved[key] = _solve(*key)
+        input_dim, num_classes, bias, num_samples, seed = key
+        solved[key] = exact_answers(LinearProblem(input_dim, num_classes, seed, bias), num_samples)
         said(number + 1, len(problems))
     rows = []
     for row in runs.to_dict("records"):
@@ -97,11 +100,12 @@ def _problem(row: Mapping[Any, Any]) -> tuple[int, int, bool, int, int]:
     return int(input_dim), int(num_classes), bool(np.asarray(bias)), int(num_samples), int(seed)  # type: ignore[arg-type]
 
 
-def _solve(input_dim: int, num_classes: int, bias: bool, num_samples: int, seed: int) -> dict[str, Any]:
-    problem = LinearProblem(input_dim, num_classes, seed, bias)
+def exact_answers(problem: LinearProblem, num_samples: int) -> dict[str, Any]:
+    """``ANSWERS`` of a problem's first N samples; NaN, and a line on stderr, where Newton's method does not decide."""
     try:
-        optimum = softmax_optimum(*problem.samples(num_samples), num_classes)
-    except RuntimeError:  # undecided after all its steps
+        optimum = softmax_optimum(*problem.samples(num_samples), problem.num_classes)
+    except RuntimeError as error:
+        print(f"memcap: no optimum of {problem}: {error}", file=sys.stderr, flush=True)
         return dict.fromkeys(ANSWERS, float("nan"))
     return {
         "optimum_bits": optimum.bits,

@@ -29,8 +29,9 @@ class Threshold:
 def largest_separable(problem: LinearProblem, *, linear_programs: bool = True) -> Threshold:
     """The largest N whose samples are separable, by bisection: separable at N is separable below it.
 
-    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``); with ``linear_programs`` the
-    two N beside the threshold are decided once more by HiGHS, and a RuntimeError tells if they disagree.
+    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``), or by HiGHS where that has
+    none after all its steps; with ``linear_programs`` the two N beside the threshold are decided once more by HiGHS.
+    Raises RuntimeError where the two disagree, or where neither decides.
     """
     low = problem.num_inputs  # N <= D Gaussian inputs are linearly independent
     high = 2 * max(low, 2)
@@ -83,4 +84,11 @@ def _coverage(number: int, rank: int) -> float:
 
 
 def _decide(problem: LinearProblem, num_samples: int) -> Separability:
-    return softmax_optimum(*problem.samples(num_samples), problem.num_classes).separability
+    samples = problem.samples(num_samples)
+    try:
+        return softmax_optimum(*samples, problem.num_classes).separability
+    except RuntimeError as error:
+        found = linear_program(*samples, problem.num_classes)
+        if found.separable is None:
+            raise RuntimeError(f"{error}; nor does HiGHS decide") from error
+        return found
