@@ -55,7 +55,7 @@ def questions(frame: pd.DataFrame) -> dict[LinearProblem, list[int]]:
 
 
 def optimality_gaps(
-    frame: pd.DataFrame, *, said: Callable[[int, int], None] = lambda done, total: None
+    frame: pd.DataFrame, *, said: Callable[[int, int, str], None] = lambda done, total, where: None
 ) -> pd.DataFrame:
     """A row per linear run: its bits, those of the exact optimum on its samples, and the gap that training left.
 
@@ -65,15 +65,16 @@ def optimality_gaps(
     ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
     Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN, with a line on
     stderr, where Newton's method has not decided. Runs that differ only in how they were trained share an optimum;
-    ``said(done, total)`` is told how many of them are found.
+    ``said(done, total, where)`` is told how many of them are found, and which one is being found.
     """
     runs = linear_runs(frame)
     solved: dict[tuple[Any, ...], dict[str, Any]] = {}
     problems = sorted({_problem(row) for row in runs.to_dict("records")})
     for number, key in enumerate(problems):
         input_dim, num_classes, bias, num_samples, seed = key
-        solved[key] = exact_answers(LinearProblem(input_dim, num_classes, seed, bias), num_samples)
-        said(number + 1, len(problems))
+        problem = LinearProblem(input_dim, num_classes, seed, bias)
+        said(number, len(problems), f"{problem.name}, N = {num_samples}")
+        solved[key] = exact_answers(problem, num_samples)
     rows = []
     for row in runs.to_dict("records"):
         optimum = solved[_problem(row)]

@@ -23,16 +23,21 @@ def thresholds(
     problems: Sequence[LinearProblem],
     *,
     linear_programs: bool = True,
-    said: Callable[[int, int], None] = lambda done, total: None,
+    said: Callable[[int, int, str], None] = lambda done, total, where: None,
 ) -> pd.DataFrame:
     """A row per problem and seed: ``separable_num_samples``, the largest N whose first N samples are separable.
 
-    NaN, with a line on stderr, where neither Newton's method nor HiGHS decides.
+    NaN, with a line on stderr, where neither Newton's method nor HiGHS decides. ``said(done, total, where)`` is told of
+    every problem, and of every N that is decided.
     """
     rows = []
     for number, problem in enumerate(problems):
+
+        def at(where: str, number: int = number, problem: LinearProblem = problem) -> None:
+            said(number, len(problems), f"{problem.name}, {where}")
+
         try:
-            found = largest_separable(problem, linear_programs=linear_programs)
+            found = largest_separable(problem, linear_programs=linear_programs, said=at)
         except RuntimeError as error:
             print(f"memcap: no separable N of {problem}: {error}", file=sys.stderr, flush=True)
             found = None
@@ -49,7 +54,7 @@ def thresholds(
                 "by_linear_program": found.by_linear_program if found else False,
             }
         )
-        said(number + 1, len(problems))
+        said(number + 1, len(problems), "")
     return pd.DataFrame(rows)
 
 

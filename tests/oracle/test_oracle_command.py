@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import memcap
-from memcap.oracle.__main__ import main
+from memcap.oracle.__main__ import main, progress
 
 
 @pytest.fixture
@@ -46,6 +47,20 @@ def test_problems_without_a_study(here: Path, capsys: pytest.CaptureFixture[str]
     assert "75%" not in said
     assert len(pd.read_csv(here / "outputs" / "oracle" / "optimum.csv")) == 8
     assert len(pd.read_csv(here / "outputs" / "oracle" / "thresholds.csv")) == 4
+
+
+def test_a_line_is_said_within_one_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memcap.oracle.__main__.LINE_EVERY_S", 0.02)
+    with progress("separability") as said:
+        said(0, 6, "D = 50, V = 10, seed 0, N between 200 and 300")
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    assert set(lines) == {"memcap: separability: 0 of 6; D = 50, V = 10, seed 0, N between 200 and 300"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""
 
 
 def test_undecided_optima_are_rows_without_an_answer(

@@ -33,6 +33,14 @@ def test_threshold_is_where_the_linear_program_changes_its_answer() -> None:
     assert found.separable.margin_at_least > 0 > found.inseparable.margin_at_least
 
 
+def test_a_bisection_says_what_it_decides() -> None:
+    said: list[tuple[int, int, str]] = []
+    table = thresholds([LinearProblem(5, 6, seed=3)], said=lambda *state: said.append(state))
+    size = table["separable_num_samples"][0]
+    assert said[0] == (0, 1, "D = 5, V = 6, seed 3, N up to 10")
+    assert said[-2:] == [(0, 1, f"D = 5, V = 6, seed 3, N = {size + 1}, by a linear program"), (1, 1, "")]
+
+
 def test_the_linear_program_decides_where_newton_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = LinearProblem(5, 6, seed=3)
     expected = largest_separable(problem, linear_programs=False)
