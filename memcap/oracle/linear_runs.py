@@ -11,7 +11,7 @@ import pandas as pd
 
 from memcap.errors import BadInput
 from memcap.oracle.problem import LinearProblem
-from memcap.oracle.softmax_optimum import softmax_optimum
+from memcap.oracle.softmax_optimum import UndecidedOptimum, softmax_optimum
 
 ANSWERS = (
     "optimum_bits",
@@ -105,7 +105,7 @@ def exact_answers(problem: LinearProblem, num_samples: int) -> dict[str, Any]:
     """``ANSWERS`` of a problem's first N samples; NaN, and a line on stderr, where Newton's method does not decide."""
     try:
         optimum = softmax_optimum(*problem.samples(num_samples), problem.num_classes)
-    except RuntimeError as error:
+    except UndecidedOptimum as error:
         print(f"memcap: no optimum of {problem}: {error}", file=sys.stderr, flush=True)
         return dict.fromkeys(ANSWERS, float("nan"))
     return {

@@ -37,6 +37,14 @@ class SoftmaxOptimum:
     weights_DV: np.ndarray = dataclasses.field(repr=False)
 
 
+class UndecidedOptimum(RuntimeError):
+    """Newton's method has not come within its tolerance; ``separability`` is what its last weights prove even so."""
+
+    def __init__(self, said: str, separability: Separability) -> None:
+        super().__init__(said)
+        self.separability = separability
+
+
 def softmax_optimum(
     inputs_ND: np.ndarray, labels_N: np.ndarray, num_classes: int, start_DV: np.ndarray | None = None
 ) -> SoftmaxOptimum:
@@ -48,8 +56,8 @@ def softmax_optimum(
     infinity in some directions; there the loss falls by a constant factor a step. One class's weights are kept at 0,
     which changes no probability. Where the Hessian is nearly singular, as beside the separable N, a ridge shortens
     steps (``_step``); the decrement that ends the search is that of the Hessian itself. Cost: a Hessian of (V − 1) D
-    rows a step, 4 to 25 steps, up to 50 beside the separable N. Raises RuntimeError if 100 steps do not do. Boyd and
-    Vandenberghe 2004, section 9.5; Marquardt 1963, J. SIAM 11, 431.
+    rows a step, 4 to 25 steps, up to 50 beside the separable N. Raises UndecidedOptimum if 100 steps do not do. Boyd
+    and Vandenberghe 2004, section 9.5; Marquardt 1963, J. SIAM 11, 431.
     """
     num_samples, num_inputs = inputs_ND.shape
     free = num_classes - 1
@@ -83,10 +91,11 @@ def softmax_optimum(
             )
         first = newton if ridge <= newton.ridge else _direction(hessian_RR, gradient_DF, ridge)
         point, ridge = _step(inputs_ND, labels_N, point, first, hessian_RR, gradient_DF)
-    raise RuntimeError(
+    raise UndecidedOptimum(
         f"Newton's method has not decided after {MOST_STEPS} steps on N = {num_samples}, D = {num_inputs}, "
         f"V = {num_classes}: loss {point.loss:.6g} nats, margin between {separability.margin_at_least:.3g} and"
-        f" {separability.margin_at_most:.3g}"
+        f" {separability.margin_at_most:.3g}",
+        separability,
     )
 
 

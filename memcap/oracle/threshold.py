@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.separability import Separability, linear_program
-from memcap.oracle.softmax_optimum import softmax_optimum
+from memcap.oracle.softmax_optimum import UndecidedOptimum, softmax_optimum
 
 CONFIDENCE = 0.95
 
@@ -31,7 +31,7 @@ def largest_separable(
 ) -> Threshold:
     """The largest N whose samples are separable, by bisection: separable at N is separable below it.
 
-    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``), or by HiGHS where that has
+    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``), or by HiGHS where it has
     none after all its steps; with ``linear_programs`` the two N beside the threshold are decided once more by HiGHS.
     Raises RuntimeError where the two disagree, or where neither decides. ``said`` is told what is being decided.
     """
@@ -93,7 +93,9 @@ def _decide(problem: LinearProblem, num_samples: int) -> Separability:
     samples = problem.samples(num_samples)
     try:
         return softmax_optimum(*samples, problem.num_classes).separability
-    except RuntimeError as error:
+    except UndecidedOptimum as error:
+        if error.separability.separable is not None:
+            return error.separability
         found = linear_program(*samples, problem.num_classes)
         if found.separable is None:
             raise RuntimeError(f"{error}; nor does HiGHS decide") from error

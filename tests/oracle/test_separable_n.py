@@ -9,7 +9,7 @@ from memcap.compare.references import cover_probability
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.report import medians, print_medians, thresholds
 from memcap.oracle.separability import Separability, linear_program
-from memcap.oracle.softmax_optimum import softmax_optimum
+from memcap.oracle.softmax_optimum import UndecidedOptimum, softmax_optimum
 from memcap.oracle.threshold import largest_separable, median
 
 
@@ -50,6 +50,18 @@ def test_the_linear_program_decides_where_newton_does_not(monkeypatch: pytest.Mo
     found = largest_separable(problem, linear_programs=False)
     assert found.num_samples == expected.num_samples
     assert found.separable.margin_at_least > 0 > found.inseparable.margin_at_least
+
+
+def test_a_proof_counts_where_the_optimum_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curvature that has vanished in rounding: the loss still falls by 1e-9 nats a step, and no margin is left."""
+    inputs_ND, labels_N = LinearProblem(9, 9, seed=972).samples(36)
+    with pytest.raises(UndecidedOptimum) as undecided:
+        softmax_optimum(inputs_ND, labels_N, 9)
+    assert undecided.value.separability.separable is False
+    assert linear_program(inputs_ND, labels_N, 9).separable is False
+    expected = largest_separable(LinearProblem(9, 9, seed=972)).num_samples
+    monkeypatch.delattr("memcap.oracle.threshold.linear_program")
+    assert largest_separable(LinearProblem(9, 9, seed=972), linear_programs=False).num_samples == expected
 
 
 def test_a_problem_that_nothing_decides_is_a_row_without_an_answer(
