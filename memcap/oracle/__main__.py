@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from shlex import quote
 
@@ -95,8 +95,8 @@ def of_study(words: Words) -> None:
 def of_problems(words: Words) -> None:
     """The separable N of problems that need no run, and where N are given the bits of the optimum."""
     from memcap.oracle.cost import check_time
+    from memcap.oracle.linear_runs import exact_answers
     from memcap.oracle.report import medians, print_medians, thresholds, write_table
-    from memcap.oracle.softmax_optimum import softmax_optimum
 
     if "data.input_dim" not in words.values:
         raise BadInput(
@@ -117,7 +117,7 @@ def of_problems(words: Words) -> None:
     rows = []
     with progress("exact optima") as said:
         for number, (problem, size) in enumerate(itertools.product(problems, sizes)):
-            optimum = softmax_optimum(*problem.samples(size), problem.num_classes)
+            said(number, len(problems) * len(sizes), f"{problem.name}, N = {size}")
             rows.append(
                 {
                     "data.input_dim": problem.input_dim,
@@ -125,20 +125,15 @@ def of_problems(words: Words) -> None:
                     "model.bias": problem.bias,
                     "data.num_samples": size,
                     "seed": problem.seed,
-                    "optimum_bits": optimum.bits,
-                    "optimum_memorized": optimum.num_memorized,
-                    "separable": optimum.separability.separable,
-                    "gradient_norm": optimum.gradient_norm,
-                    "gap_nats": optimum.gap_nats,
+                    **exact_answers(problem, size),
                 }
             )
-            said(number + 1, len(problems) * len(sizes))
+    if rows:
+        write_table(folder / "optimum.csv", pd.DataFrame(rows))
     print_medians(medians(found))
     if rows:
-        table = pd.DataFrame(rows)
-        write_table(folder / "optimum.csv", table)
         print()
-        _print_bits(table)
+        _print_bits(pd.DataFrame(rows))
     print(f"files:    {quote(str(folder))}  (thresholds.csv{', optimum.csv' if rows else ''})")
 
 
@@ -154,7 +149,8 @@ def _print_bits(table: pd.DataFrame) -> None:
     from memcap.records.table import Column, print_columns
 
     keys = ["data.input_dim", "data.num_classes", "data.num_samples"]
-    found = table.groupby(keys, sort=False).agg(
+    decided = table.assign(separable=table["separable"].astype(float))  # NaN among booleans is not a number
+    found = decided.groupby(keys, sort=False).agg(
         bits=("optimum_bits", "mean"),
         memorized=("optimum_memorized", "mean"),
         separable=("separable", "mean"),
@@ -171,22 +167,37 @@ def _print_bits(table: pd.DataFrame) -> None:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or without a terminal a line every 30 s; what it yields is told (done, total)."""
+def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr, or without a terminal a line every 30 s, however long one answer takes.
+
+    What it yields is told (done, total, where): where names what is being answered, "" where nothing is.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    terminal, ended, state = sys.stderr.isatty(), threading.Event(), [what]
+
+    def say_lines() -> None:
+        while not ended.wait(LINE_EVERY_S):
+            print(f"memcap: {state[0]}", file=sys.stderr, flush=True)
+
+    # A thread of its own: solvers release the lock of the interpreter, and one linear program may take minutes.
+    lines = threading.Thread(target=say_lines, daemon=True)
+    with Progress(console=Console(stderr=True), transient=True, disable=not terminal) as bar:
         task = bar.add_task(what, total=None)
-        said = [time.monotonic()]
 
-        def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            if not sys.stderr.isatty() and time.monotonic() - said[0] > LINE_EVERY_S:
-                said[0] = time.monotonic()
-                print(f"memcap: {what}: {done} of {total}", file=sys.stderr, flush=True)
+        def tell(done: int, total: int, where: str) -> None:
+            state[0] = f"{what}: {done} of {total}{'; ' * bool(where)}{where}"
+            bar.update(task, completed=done, total=total, description=f"{what} {where}".strip())
 
-        yield tell
+        if not terminal:
+            lines.start()
+        try:
+            yield tell
+        finally:
+            ended.set()
+            if not terminal:
+                lines.join()
 
 
 def _numbers(words: Words, key: str, at_least: int, default: str | None = None) -> list[int]:

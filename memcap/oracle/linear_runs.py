@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from memcap.errors import BadInput
 from memcap.oracle.problem import LinearProblem
-from memcap.oracle.softmax_optimum import softmax_optimum
+from memcap.oracle.softmax_optimum import UndecidedOptimum, softmax_optimum
 
 ANSWERS = (
     "optimum_bits",
@@ -54,23 +55,26 @@ def questions(frame: pd.DataFrame) -> dict[LinearProblem, list[int]]:
 
 
 def optimality_gaps(
-    frame: pd.DataFrame, *, said: Callable[[int, int], None] = lambda done, total: None
+    frame: pd.DataFrame, *, said: Callable[[int, int, str], None] = lambda done, total, where: None
 ) -> pd.DataFrame:
     """A row per linear run: its bits, those of the exact optimum on its samples, and the gap that training left.
 
     Columns beside run_id and the problem's keys: ``bits``, ``optimum_bits``, ``gap_bits`` (at least 0, up to the
     rounding of the run's float32 loss; NaN for a run without a loss), ``memorized`` (samples, of the run),
     ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
-    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN where Newton's method
-    has not decided. Runs that differ only in how they were trained share an optimum; ``said(done, total)`` is told how
-    many of them are found.
+    ``optimum_memorized`` (at the optimum), ``separable``, ``gradient_norm``, ``gap_nats`` (of the optimum itself, what
+    Newton's method would still gain), ``margin_at_least`` and ``margin_at_most`` (the proof); NaN, with a line on
+    stderr, where Newton's method has not decided. Runs that differ only in how they were trained share an optimum;
+    ``said(done, total, where)`` is told how many of them are found, and which one is being found.
     """
     runs = linear_runs(frame)
     solved: dict[tuple[Any, ...], dict[str, Any]] = {}
     problems = sorted({_problem(row) for row in runs.to_dict("records")})
     for number, key in enumerate(problems):
-        solved[key] = _solve(*key)
-        said(number + 1, len(problems))
+        input_dim, num_classes, bias, num_samples, seed = key
+        problem = LinearProblem(input_dim, num_classes, seed, bias)
+        said(number, len(problems), f"{problem.name}, N = {num_samples}")
+        solved[key] = exact_answers(problem, num_samples)
     rows = []
     for row in runs.to_dict("records"):
         optimum = solved[_problem(row)]
@@ -97,11 +101,12 @@ def _problem(row: Mapping[Any, Any]) -> tuple[int, int, bool, int, int]:
     return int(input_dim), int(num_classes), bool(np.asarray(bias)), int(num_samples), int(seed)  # type: ignore[arg-type]
 
 
-def _solve(input_dim: int, num_classes: int, bias: bool, num_samples: int, seed: int) -> dict[str, Any]:
-    problem = LinearProblem(input_dim, num_classes, seed, bias)
+def exact_answers(problem: LinearProblem, num_samples: int) -> dict[str, Any]:
+    """``ANSWERS`` of a problem's first N samples; NaN, and a line on stderr, where Newton's method does not decide."""
     try:
-        optimum = softmax_optimum(*problem.samples(num_samples), num_classes)
-    except RuntimeError:  # undecided after all its steps
+        optimum = softmax_optimum(*problem.samples(num_samples), problem.num_classes)
+    except UndecidedOptimum as error:
+        print(f"memcap: no optimum of {problem}: {error}", file=sys.stderr, flush=True)
         return dict.fromkeys(ANSWERS, float("nan"))
     return {
         "optimum_bits": optimum.bits,

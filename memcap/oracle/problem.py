@@ -31,6 +31,11 @@ class LinearProblem:
         """(V − 1)(D + bias): adding the same vector to all columns of A changes no probability."""
         return (self.num_classes - 1) * self.num_inputs
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"D = {self.input_dim}, V = {self.num_classes}{', bias' * self.bias}, seed {self.seed}"
+
     def samples(self, num_samples: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [N, D (+ 1)] and labels [N], float64 and integers: those of ``memcap.data.random_labels``."""
         inputs_ND: np.ndarray = stream(self.seed, "data/inputs").standard_normal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,43 +27,57 @@ def thresholds(
     problems: Sequence[LinearProblem],
     *,
     linear_programs: bool = True,
-    said: Callable[[int, int], None] = lambda done, total: None,
+    said: Callable[[int, int, str], None] = lambda done, total, where: None,
 ) -> pd.DataFrame:
-    """A row per problem and seed: ``separable_num_samples``, the largest N whose first N samples are separable."""
+    """A row per problem and seed: ``separable_num_samples``, the largest N whose first N samples are separable.
+
+    NaN, with a line on stderr, where neither Newton's method nor HiGHS decides. ``said(done, total, where)`` is told of
+    every problem, and of every N that is decided.
+    """
     rows = []
     for number, problem in enumerate(problems):
-        found = largest_separable(problem, linear_programs=linear_programs)
+
+        def at(where: str, number: int = number, problem: LinearProblem = problem) -> None:
+            said(number, len(problems), f"{problem.name}, {where}")
+
+        try:
+            found = largest_separable(problem, linear_programs=linear_programs, said=at)
+        except RuntimeError as error:
+            print(f"memcap: no separable N of {problem}: {error}", file=sys.stderr, flush=True)
+            found = None
         rows.append(
             {
                 "data.input_dim": problem.input_dim,
                 "data.num_classes": problem.num_classes,
                 "model.bias": problem.bias,
                 "seed": problem.seed,
-                "separable_num_samples": found.num_samples,
+                "separable_num_samples": found.num_samples if found else math.nan,
                 "num_parameters_effective": problem.num_parameters_effective,
-                "margin_at_least": found.separable.margin_at_least,
-                "margin_at_most_above": found.inseparable.margin_at_most,
-                "by_linear_program": found.by_linear_program,
+                "margin_at_least": found.separable.margin_at_least if found else math.nan,
+                "margin_at_most_above": found.inseparable.margin_at_most if found else math.nan,
+                "by_linear_program": found.by_linear_program if found else False,
             }
         )
-        said(number + 1, len(problems))
+        said(number + 1, len(problems), "")
     return pd.DataFrame(rows)
 
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:
     """A row per problem: the N that is separable with probability one half, over seeds, with an interval.
 
-    ``confidence`` is that of the interval: less than 0.95 where there are fewer than six seeds.
+    ``confidence`` is that of the interval: less than 0.95 where there are fewer than six seeds. Of the seeds that have
+    an answer; NaN where none has.
     """
     rows = []
     for (input_dim, num_classes, bias), group in table.groupby(PROBLEM, sort=False):
-        found = median(group["separable_num_samples"].tolist())
+        sizes = group["separable_num_samples"].dropna().tolist()
+        found = median(sizes or [math.nan])
         rows.append(
             {
                 "data.input_dim": input_dim,
                 "data.num_classes": num_classes,
                 "model.bias": bias,
-                "num_seeds": len(group),
+                "num_seeds": len(sizes),
                 "num_parameters_effective": int(group["num_parameters_effective"].iloc[0]),
                 "num_samples_half": found.value,
                 "ci_low": found.low,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memcap.oracle.problem import LinearProblem
 from memcap.oracle.separability import Separability, linear_program
-from memcap.oracle.softmax_optimum import softmax_optimum
+from memcap.oracle.softmax_optimum import UndecidedOptimum, softmax_optimum
 
 CONFIDENCE = 0.95
 
@@ -26,23 +26,30 @@ class Threshold:
     by_linear_program: bool
 
 
-def largest_separable(problem: LinearProblem, *, linear_programs: bool = True) -> Threshold:
+def largest_separable(
+    problem: LinearProblem, *, linear_programs: bool = True, said: Callable[[str], None] = lambda where: None
+) -> Threshold:
     """The largest N whose samples are separable, by bisection: separable at N is separable below it.
 
-    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``); with ``linear_programs`` the
-    two N beside the threshold are decided once more by HiGHS, and a RuntimeError tells if they disagree.
+    Every step is decided by Newton's method with a proof of its own (``softmax_optimum``), or by HiGHS where it has
+    none after all its steps; with ``linear_programs`` the two N beside the threshold are decided once more by HiGHS.
+    Raises RuntimeError where the two disagree, or where neither decides. ``said`` is told what is being decided.
     """
     low = problem.num_inputs  # N <= D Gaussian inputs are linearly independent
     high = 2 * max(low, 2)
+    said(f"N up to {high}")
     proofs = {low: _decide(problem, low)}
     while (proofs.setdefault(high, _decide(problem, high))).separable:
         low, high = high, 2 * high
+        said(f"N up to {high}")
     while high - low > 1:
         middle = (low + high) // 2
+        said(f"N between {low} and {high}")
         proofs[middle] = _decide(problem, middle)
         low, high = (middle, high) if proofs[middle].separable else (low, middle)
     if linear_programs:
         for size in (low, high):
+            said(f"N = {size}, by a linear program")
             found = linear_program(*problem.samples(size), problem.num_classes)
             if found.separable is not proofs[size].separable:
                 raise RuntimeError(
@@ -83,4 +90,13 @@ def _coverage(number: int, rank: int) -> float:
 
 
 def _decide(problem: LinearProblem, num_samples: int) -> Separability:
-    return softmax_optimum(*problem.samples(num_samples), problem.num_classes).separability
+    samples = problem.samples(num_samples)
+    try:
+        return softmax_optimum(*samples, problem.num_classes).separability
+    except UndecidedOptimum as error:
+        if error.separability.separable is not None:
+            return error.separability
+        found = linear_program(*samples, problem.num_classes)
+        if found.separable is None:
+            raise RuntimeError(f"{error}; nor does HiGHS decide") from error
+        return found

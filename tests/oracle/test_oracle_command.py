@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import memcap
-from memcap.oracle.__main__ import main
+from memcap.oracle.__main__ import main, progress
 
 
 @pytest.fixture
@@ -46,6 +47,44 @@ def test_problems_without_a_study(here: Path, capsys: pytest.CaptureFixture[str]
     assert "75%" not in said
     assert len(pd.read_csv(here / "outputs" / "oracle" / "optimum.csv")) == 8
     assert len(pd.read_csv(here / "outputs" / "oracle" / "thresholds.csv")) == 4
+
+
+def test_a_line_is_said_within_one_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memcap.oracle.__main__.LINE_EVERY_S", 0.02)
+    with progress("separability") as said:
+        said(0, 6, "D = 50, V = 10, seed 0, N between 200 and 300")
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    assert set(lines) == {"memcap: separability: 0 of 6; D = 50, V = 10, seed 0, N between 200 and 300"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+def test_undecided_optima_are_rows_without_an_answer(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memcap.sweep([
+        "model=linear", "data.input_dim=3", "data.num_classes=2", "data.num_samples=3,8,30", "seed=0",
+        "budget.steps=2", "study=lines", "tracking=disabled",
+        ])  # fmt: skip
+    monkeypatch.setattr("memcap.oracle.softmax_optimum.MOST_STEPS", 4)
+    capsys.readouterr()
+    assert main(["study=lines"]) == 0
+    assert capsys.readouterr().err.count("memcap: no optimum of LinearProblem(input_dim=3") == 1
+    folder = here / "outputs" / "studies" / "lines" / "oracle"
+    gaps = pd.read_csv(folder / "gaps.csv").set_index("data.num_samples")
+    assert gaps["optimum_bits"].isna().to_dict() == {3: False, 8: True, 30: False}
+    assert pd.read_csv(folder / "thresholds.csv")["separable_num_samples"].notna().all()
+
+    assert main(["data.input_dim=3", "data.num_classes=2", "seed=0", "data.num_samples=3,8,30"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("memcap: no optimum of") == 1
+    assert "N = 30" in said.out
+    table = pd.read_csv(here / "outputs" / "oracle" / "optimum.csv").set_index("data.num_samples")
+    assert table["optimum_bits"].isna().to_dict() == {3: False, 8: True, 30: False}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def test_separable_samples_cost_nothing() -> None:
     assert margins(*problem.samples(30), found.weights_DV).min() > 0
 
 
+def test_a_nearly_singular_hessian_is_decided_in_tens_of_steps() -> None:
+    """Beside the separable N its directions are up to 1e12 long; taken, they raise the loss to 1e5 nats for good."""
+    samples = LinearProblem(50, 10, seed=0).samples(224)
+    found = softmax_optimum(*samples, 10)
+    assert found.num_steps < 50
+    assert found.separability.separable
+    assert margins(*samples, found.weights_DV).min() > 0
+
+
 def test_samples_that_are_separable_in_part() -> None:
     """Two of three inputs lie in a plane of their own: their loss vanishes at infinity, that of the others does not."""
     inputs_ND = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
